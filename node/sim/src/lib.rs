@@ -1,0 +1,2 @@
+//! Whole networks in virtual time, from one seed.
+#![forbid(unsafe_code)]

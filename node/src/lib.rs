@@ -1,0 +1,3 @@
+//! The node program: one loop around the protocol core.
+#![forbid(unsafe_code)]
+pub mod transport;

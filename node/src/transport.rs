@@ -1,0 +1,91 @@
+//! How messages travel between nodes: one trait, one file per transport.
+//! Invariant: a transport never looks into a payload and never drops a message that it has accepted.
+
+pub mod local;
+
+use std::collections::BTreeSet;
+use std::sync::Arc;
+
+use crossbeam_channel::Receiver;
+use quarry_core::units::NodeId;
+
+/// At-least-once delivery of messages to the inboxes of nodes, in order per sender and kind.
+///
+/// A transport works on threads of its own; the caller sees only channels and calls that do not wait on a network.
+pub trait Transport: Send + Sync {
+    /// Hands a message over for the inbox of `to`, which may be down for now.
+    fn send(&self, to: NodeId, message: Outgoing) -> Result<Handover, TransportError>;
+
+    /// What has arrived, in order per sender and kind. Bounded: who does not drain it stops the delivery.
+    /// A client that has no inbox never receives anything here.
+    fn incoming(&self) -> &Receiver<Incoming>;
+
+    /// Says that everything the messages caused is durable, so that they need not be delivered again.
+    fn acknowledge(&self, receipts: Vec<Receipt>) -> Result<(), TransportError>;
+}
+
+/// A message to send.
+#[derive(Debug, Clone)]
+pub struct Outgoing {
+    /// Keeps bulk traffic from holding back urgent traffic.
+    pub kind: Kind,
+    /// The message's bytes; equal bytes within a few minutes reach an inbox once.
+    pub payload: Arc<[u8]>,
+    /// Comes back in [`Incoming::Sent`] where [`Transport::send`] answers [`Handover::Queued`].
+    pub ticket: u64,
+}
+
+/// Traffic classes; order is kept within a class, not between classes.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
+pub enum Kind {
+    /// Blocks, requests and replies: latency matters.
+    Chain,
+    /// Transactions: may be many.
+    Transactions,
+}
+
+/// How far a message handed to [`Transport::send`] has come.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Handover {
+    /// It survives a crash of this process.
+    Durable,
+    /// It waits in memory; [`Incoming::Sent`] follows once it is durable.
+    Queued,
+}
+
+/// What a transport has to say.
+#[derive(Debug)]
+pub enum Incoming {
+    /// A message for this node.
+    Delivery(Delivery),
+    /// The queued message with this ticket is durable now.
+    Sent(u64),
+    /// The inboxes that exist now, this node's own left out; told at the start and after every change.
+    Peers(BTreeSet<NodeId>),
+    /// Something the operator should know; the transport goes on.
+    Trouble(TransportError),
+}
+
+/// A message that has arrived. It is delivered again, to this process or the next, until it is acknowledged.
+#[derive(Debug)]
+pub struct Delivery {
+    /// Which node sent it, as the transport knows it; `None` for a client such as the generator.
+    pub from: Option<NodeId>,
+    /// The message's bytes.
+    pub payload: Vec<u8>,
+    /// To acknowledge it with.
+    pub receipt: Receipt,
+}
+
+/// Names a delivery to the transport that made it.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct Receipt(pub(crate) ReceiptInner);
+
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub(crate) enum ReceiptInner {
+    Local(local::Position),
+}
+
+pub use error::TransportError;
+
+mod error;
