@@ -1,0 +1,233 @@
+//! How a node takes blocks, announces its own, and chooses what to mine.
+
+use alloc::collections::{BTreeSet, VecDeque};
+use alloc::sync::Arc;
+use alloc::vec::Vec;
+
+use super::{Mining, Node};
+use crate::block::Block;
+use crate::chain::{self, Accepted, Context, Switch};
+use crate::effect::{Effect, Notice, Now};
+use crate::message::Message;
+use crate::rules::{BlockError, CheckedBlock, check_block};
+use crate::store::{Store, StoreError};
+use crate::template::{Parts, Template};
+use crate::transaction::Transaction;
+use crate::units::{Hash, NodeId};
+
+/// How soon a template follows another when only the mempool has changed.
+const TEMPLATE_INTERVAL_US: u64 = 50_000;
+/// How old a template may grow before it gets a new timestamp.
+const TEMPLATE_AGE_MAX_US: u64 = 10_000_000;
+
+impl<S: Store> Node<S> {
+    /// Takes a block that a peer or client pushed.
+    pub(super) fn block(
+        &mut self,
+        now: Now,
+        from: Option<NodeId>,
+        block: Block,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let hash = block.header.hash();
+        match check_block(block, &self.network) {
+            Ok(block) => self.accept(now, from, block, effects).map(drop),
+            Err(error) => {
+                effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error }));
+                Ok(())
+            }
+        }
+    }
+
+    /// Takes the result of the nonce search.
+    pub(super) fn found(
+        &mut self,
+        now: Now,
+        template: u64,
+        extra_nonce: u64,
+        nonce: u64,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let Some(current) = self.mining.template.take_if(|current| current.id == template) else {
+            effects.push(Effect::Tell(Notice::StaleResult));
+            return Ok(());
+        };
+        self.mining.searching = false;
+        self.mining.assembled_us = None;
+        let block = current.block(extra_nonce, nonce);
+        let hash = block.header.hash();
+        let result = match check_block(block, &self.network) {
+            Ok(block) => self.accept(now, None, block, effects)?,
+            Err(error) => {
+                effects.push(Effect::Tell(Notice::BlockRefused { from: None, hash, error: error.clone() }));
+                Err(error)
+            }
+        };
+        if result.is_ok() && !self.peers.ids().is_empty() {
+            let number = self.outbox_next;
+            self.outbox_next += 1;
+            self.outbox.insert(number, hash);
+            self.pending.outbox.insert(number, Some(hash));
+            self.announce(number, &hash, effects)?;
+        }
+        Ok(())
+    }
+
+    /// Sends a block of the outbox to all peers.
+    pub(super) fn announce(
+        &mut self,
+        number: u64,
+        hash: &Hash,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
+        let message = Message::Block(Block::clone(&block).into());
+        self.broadcast(&message, Some(number), effects);
+        Ok(())
+    }
+
+    /// Adds a checked block, and the orphans that waited for it, to the chain. The result is that of the block itself.
+    pub(super) fn accept(
+        &mut self,
+        now: Now,
+        from: Option<NodeId>,
+        block: CheckedBlock,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Result<(), BlockError>, StoreError> {
+        let mut result = Ok(());
+        let first = block.hash();
+        let mut queue = VecDeque::from([(block, from)]);
+        while let Some((block, from)) = queue.pop_front() {
+            let hash = block.hash();
+            match self.accept_one(now, from, block, effects)? {
+                Ok(true) => queue.extend(self.orphans.take_children(&hash)),
+                Ok(false) => {}
+                Err(error) => {
+                    effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error: error.clone() }));
+                    if hash == first {
+                        result = Err(error);
+                    }
+                }
+            }
+        }
+        Ok(result)
+    }
+
+    /// Whether the block is in the tree now and was not before.
+    fn accept_one(
+        &mut self,
+        now: Now,
+        from: Option<NodeId>,
+        block: CheckedBlock,
+        effects: &mut Vec<Effect>,
+    ) -> Result<Result<bool, BlockError>, StoreError> {
+        let mempool = &self.mempool;
+        let is_verified = |transaction: &Transaction| {
+            let known = mempool.transaction(&transaction.id());
+            known.is_some_and(|known| known.authorization() == transaction.authorization())
+        };
+        let context = Context { network: &self.network, now: now.utc, is_verified: &is_verified };
+        let accepted = match chain::accept(&self.store, &mut self.pending, &mut self.tip, &block, &context)? {
+            Ok(accepted) => accepted,
+            Err(error) => return Ok(Err(error)),
+        };
+        let (hash, height) = (block.hash(), block.block().header.index);
+        match accepted {
+            Accepted::Known => Ok(Ok(false)),
+            Accepted::Orphan => {
+                if self.orphans.insert(block, from) {
+                    effects.push(Effect::Tell(Notice::Orphan(hash)));
+                    if let Some(peer) = from {
+                        self.start_sync(now, peer, effects)?;
+                    }
+                }
+                Ok(Ok(false))
+            }
+            Accepted::SideBranch => {
+                effects.push(Effect::Tell(Notice::SideBranch { height, hash }));
+                Ok(Ok(true))
+            }
+            Accepted::NewTip(switch) => {
+                self.switched(now, from, &switch, effects)?;
+                Ok(Ok(true))
+            }
+        }
+    }
+
+    /// Follows a move of the tip: the mempool, the template and the log.
+    fn switched(
+        &mut self,
+        now: Now,
+        from: Option<NodeId>,
+        switch: &Switch,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let mined = switch.applied.iter().flat_map(|block| &block.transactions);
+        let mined: BTreeSet<_> = mined.map(Transaction::id).collect();
+        for id in &mined {
+            self.mempool.remove(id, &mut self.pending);
+            self.forget_relay(id);
+        }
+        let abandoned = switch.abandoned.iter().rev().flat_map(|block| &block.transactions);
+        let (mut returned, mut dropped) = (0, 0);
+        for transaction in abandoned.filter(|it| !mined.contains(&it.id())) {
+            match self.take_back(now, transaction) {
+                true => returned += 1,
+                false => dropped += 1,
+            }
+        }
+        self.mining.template = None;
+        self.mining.assembled_us = None;
+        let (height, hash) = (self.tip.header.index, self.tip.hash);
+        let notice = if switch.abandoned.is_empty() && switch.applied.len() == 1 {
+            Notice::Extended { height, hash, transactions: mined.len(), from }
+        } else {
+            let (abandoned, applied) = (switch.abandoned.len(), switch.applied.len());
+            Notice::Reorganised { height, hash, abandoned, applied, returned, dropped }
+        };
+        effects.push(Effect::Tell(notice));
+        Ok(())
+    }
+
+    /// Starts, renews or ends the nonce search as the tip, the mempool and the clock want it.
+    pub(super) fn refresh_template(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        if self.template_due().is_none_or(|due| now.elapsed_us < due) {
+            return Ok(());
+        }
+        let (id, options) = (self.mining.templates + 1, &self.options);
+        let overlay = self.overlay();
+        let parts =
+            Parts { tip: &self.tip, mempool: &self.mempool, overlay: &overlay, network: &self.network };
+        let template = Template::assemble(id, options.seed, options.miner, now.utc, &parts)?;
+        self.mining.outdated = false;
+        self.mining.assembled_us = Some(now.elapsed_us);
+        if template.transaction_count() == 0 && !self.options.mine_empty {
+            self.mining.template = None;
+            if core::mem::take(&mut self.mining.searching) {
+                effects.push(Effect::Rest);
+            }
+            return Ok(());
+        }
+        let template = Arc::new(template);
+        self.mining.templates = id;
+        self.mining.searching = true;
+        self.mining.template = Some(Arc::clone(&template));
+        effects.push(Effect::Mine(template));
+        Ok(())
+    }
+
+    /// When the template is to be looked at again: at once after a move of the tip, soon after a change of the
+    /// mempool, and from time to time for its timestamp.
+    pub(super) fn template_due(&self) -> Option<u64> {
+        let Mining { template, assembled_us, outdated, .. } = &self.mining;
+        if !self.options.mine {
+            return None;
+        }
+        match (*assembled_us, outdated, template) {
+            (None, _, _) => Some(0),
+            (Some(assembled_us), true, _) => Some(assembled_us + TEMPLATE_INTERVAL_US),
+            (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
+            (Some(_), false, None) => None,
+        }
+    }
+}
