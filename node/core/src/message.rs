@@ -4,6 +4,7 @@
 
 use alloc::boxed::Box;
 use alloc::string::{String, ToString};
+use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use serde::{Deserialize, Serialize};
@@ -31,7 +32,7 @@ pub enum Message {
     /// Transactions that may be news.
     Transactions(Vec<Transaction>),
     /// A block that may be news.
-    Block(Box<Block>),
+    Block(Arc<Block>),
     /// Asks for the headers after the first hash of the locator that is on the receiver's best chain.
     GetHeaders(Request),
     /// Answers [`Message::GetHeaders`].
@@ -269,7 +270,7 @@ fn decode_body(kind: &str, body: &str, network: &Network) -> Result<Message, Mes
             let list: Vec<TransactionJson<'_>> = parse(body)?;
             Message::Transactions(list.iter().map(|it| it.parse(network)).collect::<Result<_, _>>()?)
         }
-        "block" => Message::Block(Box::new(parse::<BlockJson<'_>>(body)?.parse(network)?)),
+        "block" => Message::Block(Arc::new(parse::<BlockJson<'_>>(body)?.parse(network)?)),
         "getHeaders" => Message::GetHeaders(request(body)?),
         "headers" => headers(&parse(body)?)?,
         "getBlocks" => Message::GetBlocks(request(body)?),

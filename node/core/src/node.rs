@@ -239,7 +239,7 @@ impl<S: Store> Node<S> {
         }
         match message {
             Message::Transactions(transactions) => self.transactions(now, from, transactions, effects),
-            Message::Block(block) => self.block(now, from, *block, effects),
+            Message::Block(block) => self.block(now, from, block, effects),
             Message::GetHeaders(request) => self.serve_headers(now, &request, effects),
             Message::Headers { from, nonce, headers, more } => {
                 self.sync_headers(now, from, nonce, &headers, more, effects)

@@ -253,7 +253,8 @@ pub fn check_context(
 /// # Consensus
 /// The header is as [`check_header`] wants it, the transactions are no more than the network allows, all different,
 /// each as [`check_transaction`] wants it, and the header commits to them.
-pub fn check_block(block: Block, network: &Network) -> Result<CheckedBlock, BlockError> {
+pub fn check_block(block: impl Into<Arc<Block>>, network: &Network) -> Result<CheckedBlock, BlockError> {
+    let block = block.into();
     let (hash, work) = check_header(&block.header)?;
     let (count, max) = (block.transactions.len(), network.limits.block_transactions);
     if usize::try_from(max).is_ok_and(|max| max < count) {
@@ -270,7 +271,7 @@ pub fn check_block(block: Block, network: &Network) -> Result<CheckedBlock, Bloc
             return Err(BlockError::DuplicateTransaction(transaction.id()));
         }
     }
-    Ok(CheckedBlock { hash, work, block: Arc::new(block) })
+    Ok(CheckedBlock { hash, work, block })
 }
 
 /// Checks everything about a transaction that can be checked without the ledger, except for the signature, which is

@@ -26,7 +26,7 @@ impl<S: Store> Node<S> {
         &mut self,
         now: Now,
         from: Option<NodeId>,
-        block: Block,
+        block: Arc<Block>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let hash = block.header.hash();
@@ -81,7 +81,7 @@ impl<S: Store> Node<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
-        let message = Message::Block(Block::clone(&block).into());
+        let message = Message::Block(block);
         self.broadcast(&message, Some(number), effects);
         Ok(())
     }
