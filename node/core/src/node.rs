@@ -180,6 +180,11 @@ impl<S: Store> Node<S> {
         &self.store
     }
 
+    /// The node's number.
+    pub fn id(&self) -> NodeId {
+        self.options.id
+    }
+
     /// The network's parameters.
     pub fn network(&self) -> &Arc<Network> {
         &self.network
