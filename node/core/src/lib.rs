@@ -19,8 +19,6 @@ pub mod block;
 
 pub mod network;
 
-pub mod codec;
-
 pub mod json;
 
 pub mod message;
@@ -28,6 +26,8 @@ pub mod message;
 pub mod rules;
 
 pub mod store;
+
+pub mod codec;
 
 pub mod memory;
 

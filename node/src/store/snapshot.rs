@@ -1,0 +1,218 @@
+//! Reading a store's file: a [`Snapshot`] is what one commit left, and a [`Reader`] takes snapshots on any thread.
+//! Invariant: a snapshot never changes, whatever is committed after it.
+
+use std::ops::RangeInclusive;
+use std::path::Path;
+use std::sync::Arc;
+
+use quarry_core::block::Block;
+use quarry_core::codec::{self, CodecError, RECORD_LEN};
+use quarry_core::store::{Record, Store, StoreError, Undo};
+use quarry_core::transaction::Transaction;
+use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
+use redb::{
+    Database, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+    TableDefinition, Value,
+};
+
+use super::tables::{BALANCES, BODIES, INDEXED_FROM, MEMPOOL, META, MINED, OUTBOX, PATH, RECORDS, TIP, UNDO};
+use super::{CACHE_BYTES, OpenError};
+
+/// Takes snapshots of a store, on any thread and without holding up the one that writes.
+#[derive(Clone)]
+pub struct Reader {
+    source: Source,
+    network: NetworkId,
+}
+
+#[derive(Clone)]
+enum Source {
+    /// The store is open for writing in this process.
+    Shared(Arc<Database>),
+    /// Nobody writes.
+    File(Arc<ReadOnlyDatabase>),
+}
+
+impl Reader {
+    /// Opens a store to read only, without changing its file; it must exist, and no node may be running on it.
+    pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
+        if !path.exists() {
+            return Err(OpenError::Missing(path.into()));
+        }
+        let mut builder = redb::Builder::new();
+        let opened = builder.set_cache_size(CACHE_BYTES).open_read_only(path);
+        let database = opened.map_err(|error| OpenError::of(path, error))?;
+        let read = database.begin_read().map_err(|error| OpenError::damaged(path, error))?;
+        super::check_identity(path, &read, network)?;
+        Ok(Self { source: Source::File(Arc::new(database)), network: *network })
+    }
+
+    /// What the last commit left. Snapshots are for short use: the file cannot reuse the space of what is deleted
+    /// or replaced while one that still shows it is alive.
+    pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
+        let read = match &self.source {
+            Source::Shared(database) => database.begin_read(),
+            Source::File(database) => database.begin_read(),
+        };
+        Snapshot::new(&read.map_err(unreadable)?, self.network)
+    }
+
+    pub(super) fn new(database: &Arc<Database>, network: NetworkId) -> Self {
+        Self { source: Source::Shared(Arc::clone(database)), network }
+    }
+}
+
+/// A store as one commit left it. It holds its tables open, because opening one costs more than a look-up.
+pub struct Snapshot {
+    network: NetworkId,
+    meta: ReadOnlyTable<&'static str, &'static [u8]>,
+    records: ReadOnlyTable<&'static [u8; 32], &'static [u8; RECORD_LEN]>,
+    bodies: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    undo: ReadOnlyTable<&'static [u8; 32], &'static [u8]>,
+    path: ReadOnlyTable<u64, &'static [u8; 32]>,
+    balances: ReadOnlyTable<&'static [u8; 20], u64>,
+    mined: ReadOnlyTable<&'static [u8; 32], u64>,
+    mempool: ReadOnlyTable<u64, &'static [u8]>,
+    outbox: ReadOnlyTable<u64, &'static [u8; 32]>,
+}
+
+impl Snapshot {
+    /// The blocks of the best chain at these heights, as far as there are any; `rev()` gives the newest first.
+    pub fn path_range(
+        &self,
+        heights: RangeInclusive<Height>,
+    ) -> Result<impl DoubleEndedIterator<Item = Result<(Height, Hash), StoreError>> + use<>, StoreError> {
+        let range = self.path.range(heights.start().0..=heights.end().0).map_err(unreadable)?;
+        Ok(range.map(|entry| {
+            let (height, hash) = entry.map_err(unreadable)?;
+            Ok((Height(height.value()), Hash(*hash.value())))
+        }))
+    }
+
+    /// Up to `count_max` balances by ascending account, those after `after` where it is given.
+    pub fn balances(
+        &self,
+        after: Option<&AccountId>,
+        count_max: usize,
+    ) -> Result<Vec<(AccountId, Amount)>, StoreError> {
+        let start = match after {
+            Some(account) => std::ops::Bound::Excluded(&account.0),
+            None => std::ops::Bound::Unbounded,
+        };
+        let range = self.balances.range::<&[u8; 20]>((start, std::ops::Bound::Unbounded));
+        let entries = range.map_err(unreadable)?.take(count_max).map(|entry| {
+            let (account, balance) = entry.map_err(unreadable)?;
+            Ok((AccountId(*account.value()), Amount(balance.value())))
+        });
+        entries.collect()
+    }
+
+    /// How many accounts have or had money.
+    pub fn balances_len(&self) -> Result<u64, StoreError> {
+        self.balances.len().map_err(unreadable)
+    }
+
+    pub(super) fn new(read: &ReadTransaction, network: NetworkId) -> Result<Self, StoreError> {
+        Ok(Self {
+            network,
+            meta: table(read, META)?,
+            records: table(read, RECORDS)?,
+            bodies: table(read, BODIES)?,
+            undo: table(read, UNDO)?,
+            path: table(read, PATH)?,
+            balances: table(read, BALANCES)?,
+            mined: table(read, MINED)?,
+            mempool: table(read, MEMPOOL)?,
+            outbox: table(read, OUTBOX)?,
+        })
+    }
+}
+
+impl Store for Snapshot {
+    fn tip(&self) -> Result<Option<Hash>, StoreError> {
+        let tip = self.meta.get(TIP).map_err(unreadable)?;
+        tip.map(|bytes| fixed("tip", bytes.value()).map(Hash)).transpose()
+    }
+
+    fn record(&self, hash: &Hash) -> Result<Option<Record>, StoreError> {
+        let Some(bytes) = self.records.get(&hash.0).map_err(unreadable)? else { return Ok(None) };
+        codec::decode_record(bytes.value())
+            .map(Some)
+            .map_err(|error| malformed("record of block", hash, error))
+    }
+
+    fn block(&self, hash: &Hash) -> Result<Option<Arc<Block>>, StoreError> {
+        let Some(bytes) = self.bodies.get(&hash.0).map_err(unreadable)? else { return Ok(None) };
+        let record = self.record(hash)?;
+        let header = record.ok_or_else(|| StoreError(format!("block {hash} has no record")))?.header;
+        let block = codec::decode_body(header, bytes.value(), &self.network);
+        block.map(|block| Some(Arc::new(block))).map_err(|error| malformed("block", hash, error))
+    }
+
+    fn undo(&self, hash: &Hash) -> Result<Option<Undo>, StoreError> {
+        let Some(bytes) = self.undo.get(&hash.0).map_err(unreadable)? else { return Ok(None) };
+        codec::decode_undo(bytes.value())
+            .map(Some)
+            .map_err(|error| malformed("undo data of block", hash, error))
+    }
+
+    fn path(&self, height: Height) -> Result<Option<Hash>, StoreError> {
+        Ok(self.path.get(height.0).map_err(unreadable)?.map(|hash| Hash(*hash.value())))
+    }
+
+    fn balance(&self, account: &AccountId) -> Result<Option<Amount>, StoreError> {
+        Ok(self.balances.get(&account.0).map_err(unreadable)?.map(|balance| Amount(balance.value())))
+    }
+
+    fn mined(&self, id: &TxId) -> Result<Option<Height>, StoreError> {
+        Ok(self.mined.get(&id.0.0).map_err(unreadable)?.map(|height| Height(height.value())))
+    }
+
+    fn indexed_from(&self) -> Result<Height, StoreError> {
+        match self.meta.get(INDEXED_FROM).map_err(unreadable)? {
+            Some(bytes) => Ok(Height(u64::from_be_bytes(fixed("indexed_from", bytes.value())?))),
+            None => Ok(Height(0)),
+        }
+    }
+
+    fn mempool(&self) -> Result<Vec<(u64, Arc<Transaction>)>, StoreError> {
+        let entries = self.mempool.range::<u64>(..).map_err(unreadable)?.map(|entry| {
+            let (sequence, bytes) = entry.map_err(unreadable)?;
+            let sequence = sequence.value();
+            let mut reader = codec::Reader::new(bytes.value());
+            let transaction = codec::take_transaction(&mut reader, &self.network)
+                .and_then(|transaction| reader.finish().map(|()| transaction))
+                .map_err(|error| malformed("waiting transaction", &sequence, error))?;
+            Ok((sequence, Arc::new(transaction)))
+        });
+        entries.collect()
+    }
+
+    fn outbox(&self) -> Result<Vec<(u64, Hash)>, StoreError> {
+        let entries = self.outbox.range::<u64>(..).map_err(unreadable)?.map(|entry| {
+            let (number, hash) = entry.map_err(unreadable)?;
+            Ok((number.value(), Hash(*hash.value())))
+        });
+        entries.collect()
+    }
+}
+
+pub(super) fn unreadable(error: impl Into<redb::Error>) -> StoreError {
+    StoreError(format!("cannot be read: {}", error.into()))
+}
+
+fn table<K: Key, V: Value>(
+    read: &ReadTransaction,
+    definition: TableDefinition<'_, K, V>,
+) -> Result<ReadOnlyTable<K, V>, StoreError> {
+    read.open_table(definition).map_err(unreadable)
+}
+
+fn fixed<const N: usize>(name: &str, bytes: &[u8]) -> Result<[u8; N], StoreError> {
+    let wrong = |_| StoreError(format!("{name} has {} bytes, not {N}; `verify` can tell more", bytes.len()));
+    bytes.try_into().map_err(wrong)
+}
+
+fn malformed(what: &str, which: &dyn std::fmt::Display, error: CodecError) -> StoreError {
+    StoreError(format!("{what} {which} is malformed: {error}"))
+}
