@@ -98,11 +98,11 @@ mod tests {
     proptest! {
         #[test]
         fn a_damaged_message_does_not_hide_the_next(
-            first in prop::collection::vec(any::<u8>(), 0..60), bit in 0..8, at in any::<prop::sample::Index>()
+            first in prop::collection::vec(any::<u8>(), 0..60), bit in 0..8_u32, at in any::<prop::sample::Index>()
         ) {
             let mut bytes = frame(&first);
             let len = bytes.len();
-            bytes[at.index(len)] ^= 1 << bit;
+            bytes[at.index(len)] ^= 1_u8 << bit;
             bytes.extend(frame(b"second"));
             let mut used = 0;
             while let Decoded::Damaged(skip) = decode(&bytes[used..], 100) {
