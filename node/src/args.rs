@@ -13,7 +13,11 @@ use quarry_core::units::{Amount, Hash, Height, NodeId};
 /// whole network with a generator of transactions, to look at. The files of a network are in one directory: see --dir.
 #[derive(Debug, Parser)]
 #[command(name = "node", version, max_term_width = 110)]
-#[command(subcommand_negates_reqs = true, subcommand_precedence_over_arg = true, arg_required_else_help = true)]
+#[command(
+    subcommand_negates_reqs = true,
+    subcommand_precedence_over_arg = true,
+    arg_required_else_help = true
+)]
 #[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do, where it is not to run one node.
@@ -307,9 +311,9 @@ impl FromStr for BackendChoice {
         if text == "none" {
             return Ok(Self(None));
         }
-        text.parse().map(|backend| Self(Some(backend))).map_err(|error: miner::backend::UnknownBackend| {
-            format!("{error}, none")
-        })
+        text.parse()
+            .map(|backend| Self(Some(backend)))
+            .map_err(|error: miner::backend::UnknownBackend| format!("{error}, none"))
     }
 }
 
@@ -377,10 +381,12 @@ mod tests {
         assert_eq!(cli.run.id, Some(NodeId(0)));
         assert_eq!(cli.run.mining.backend, BackendChoice(None));
         assert_eq!(cli.run.peers, Some(PeerList(vec![NodeId(1), NodeId(2)])));
-        let cli = Cli::try_parse_from(["node", "--log", "debug", "devnet", "--nodes", "2", "--dir", "x"]).unwrap();
+        let cli =
+            Cli::try_parse_from(["node", "--log", "debug", "devnet", "--nodes", "2", "--dir", "x"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Devnet(DevnetArgs { nodes: 2, .. }))));
         assert_eq!(cli.common.dir, Some("x".into()));
-        for line in ["node 65536", "node -1", "node 0 --backend abacus", "node devnet --nodes 0", "node 0 1"] {
+        for line in ["node 65536", "node -1", "node 0 --backend abacus", "node devnet --nodes 0", "node 0 1"]
+        {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

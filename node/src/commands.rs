@@ -1,12 +1,12 @@
 //! What the program can do: one file per command, and the choice between them.
 
-mod devnet;
-mod generate;
-mod init;
-mod inspect;
-mod key;
-mod node;
-mod send;
+pub mod devnet;
+pub mod generate;
+pub mod init;
+pub mod inspect;
+pub mod key;
+pub mod node;
+pub mod send;
 
 use std::process::ExitCode;
 

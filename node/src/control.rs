@@ -118,7 +118,12 @@ pub struct Server(PathBuf);
 
 impl Server {
     /// Starts to answer on a socket. The caller holds the node's inbox, so what lies at `path` is a dead node's.
-    pub fn start(path: PathBuf, network: Arc<Network>, reader: Reader, asks: Sender<Ask>) -> io::Result<Self> {
+    pub fn start(
+        path: PathBuf,
+        network: Arc<Network>,
+        reader: Reader,
+        asks: Sender<Ask>,
+    ) -> io::Result<Self> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -152,7 +157,8 @@ pub fn ask(path: &Path, request: &Request) -> Result<Option<Box<RawValue>>> {
         }
         Err(error) => return Err(error).with_context(|| format!("connecting to {}", path.display())),
     };
-    let reply = exchange(&stream, request).with_context(|| format!("asking the node at {}", path.display()))?;
+    let reply =
+        exchange(&stream, request).with_context(|| format!("asking the node at {}", path.display()))?;
     match reply {
         Reply::Done(answer) => Ok(Some(answer)),
         Reply::Refused(reason) => Err(Refused(reason).into()),

@@ -92,14 +92,18 @@ fn blockchain(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<Stri
     }
     let older = blocks.last().map_or(0, |block| block.header.index.0);
     if 0 < older {
-        writeln!(text, "{older} older blocks: see `node chain --node {id} --count N` and `node block N --node {id}`")?;
+        writeln!(
+            text,
+            "{older} older blocks: see `node chain --node {id} --count N` and `node block N --node {id}`"
+        )?;
     }
     Ok(text)
 }
 
 fn block_lines(text: &mut String, block: &Block, network: &Network) -> Result<()> {
     let header = &block.header;
-    let transactions: Vec<_> = block.transactions.iter().map(|it| TransactionJson::new(it, network)).collect();
+    let transactions: Vec<_> =
+        block.transactions.iter().map(|it| TransactionJson::new(it, network)).collect();
     writeln!(text, "index: {}", header.index)?;
     writeln!(text, "prevHash: {}", header.prev_hash)?;
     writeln!(text, "timestamp: {}", header.timestamp)?;
@@ -116,7 +120,7 @@ fn block_lines(text: &mut String, block: &Block, network: &Network) -> Result<()
 
 fn ledger(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<String> {
     let mut text = format!("Node {id} Ledger at height {}:\n{RULE}\n", query::height(snapshot)?);
-    let mut balances = snapshot.balances(BALANCES_MAX + 1)?;
+    let mut balances = snapshot.balances(None, BALANCES_MAX + 1)?;
     let more = BALANCES_MAX < balances.len();
     balances.truncate(BALANCES_MAX);
     let mut lines: Vec<_> =

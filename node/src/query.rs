@@ -140,7 +140,7 @@ fn balances(store: &Snapshot, network: &Network, account: Option<&str>) -> Resul
     let count_max = usize::try_from(COUNT_MAX)?;
     let (found, more) = match account {
         None => {
-            let mut found = store.balances(count_max + 1)?;
+            let mut found = store.balances(None, count_max + 1)?;
             let more = count_max < found.len();
             found.truncate(count_max);
             (found, more)

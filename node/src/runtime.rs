@@ -5,7 +5,6 @@
 //! nothing, and repeats only what the core recognises as known. Invariant: nothing else touches the core.
 
 use std::collections::BTreeMap;
-use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -63,12 +62,15 @@ pub struct State {
     searching: bool,
 }
 
+/// What is said about a submitted transaction.
+type Verdict = Result<(), String>;
+
 /// What one turn of the loop gathers before it commits.
 #[derive(Default)]
 struct Turn {
     effects: Vec<Effect>,
     receipts: Vec<Receipt>,
-    verdicts: Vec<(Sender<Result<(), String>>, Result<(), String>)>,
+    verdicts: Vec<(Sender<Verdict>, Verdict)>,
     questions: Vec<Sender<NodeStatus>>,
 }
 
@@ -198,7 +200,10 @@ impl Runtime {
         let changes = self.node.take_changes();
         let moved = changes.tip.is_some();
         if !changes.is_empty() {
-            self.node.store_mut().apply(&changes).context("the node cannot go on: writing its store failed")?;
+            self.node
+                .store_mut()
+                .apply(&changes)
+                .context("the node cannot go on: writing its store failed")?;
         }
         for effect in &turn.effects {
             if let Effect::Send { announcement: Some(number), .. } = effect {

@@ -52,7 +52,8 @@ pub fn run(common: &CommonArgs, args: &DevnetArgs) -> Result<Exit> {
     for id in &ids {
         if control::status(&directory.socket(*id)).is_ok_and(|status| status.is_some()) {
             let place = directory.path().display();
-            return Err(Exit::InUse.error(anyhow!("node {id} runs in {place} already: stop it, or name another --dir")));
+            return Err(Exit::InUse
+                .error(anyhow!("node {id} runs in {place} already: stop it, or name another --dir")));
         }
     }
     let mut nodes = Vec::new();
@@ -76,18 +77,24 @@ fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
     if args.fresh {
         clear(directory).with_context(|| format!("clearing {}", directory.path().display()))?;
     }
-    fs::create_dir_all(directory.data()).with_context(|| format!("creating {}", directory.data().display()))?;
+    fs::create_dir_all(directory.data())
+        .with_context(|| format!("creating {}", directory.data().display()))?;
     let path = directory.network_file();
     let mut wanted = NetworkFile::demo();
     wanted.name = "devnet".into();
-    wanted.accounts = (0..args.nodes.max(4)).map(|id| AccountEntry::open(&format!("node{id}"), BALANCE)).collect();
+    wanted.accounts =
+        (0..args.nodes.max(4)).map(|id| AccountEntry::open(&format!("node{id}"), BALANCE)).collect();
     if !path.exists() {
         wanted.difficulty = Difficulty::Zeros(args.difficulty.unwrap_or(5));
-        fs::write(&path, config::network_text(&wanted)?).with_context(|| format!("writing {}", path.display()))?;
+        fs::write(&path, config::network_text(&wanted)?)
+            .with_context(|| format!("writing {}", path.display()))?;
     }
     let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let network = config::parse_network(&text).with_context(|| format!("in {}", path.display())).or_exit(Exit::Usage)?;
-    let zeros = network.bits.target().map(|target| target.zeros()).context("a network's bits have a target")?;
+    let network = config::parse_network(&text)
+        .with_context(|| format!("in {}", path.display()))
+        .or_exit(Exit::Usage)?;
+    let zeros =
+        network.bits.target().map(|target| target.zeros()).context("a network's bits have a target")?;
     match args.difficulty {
         Some(difficulty) if (zeros - f64::from(difficulty)).abs() > 1e-3 => Err(Exit::Foreign.error(anyhow!(
             "{} is the network of an earlier run, with a difficulty of {zeros} zeros: add --fresh to delete that run, \
@@ -128,7 +135,8 @@ fn start_node(directory: &Directory, id: NodeId, args: &DevnetArgs) -> Result<Pr
 }
 
 fn start_generator(directory: &Directory, args: &DevnetArgs) -> Result<Process> {
-    let mut arguments = vec!["generate".into(), "--until-stdin-closes".into(), "--rate".into(), args.rate.to_string()];
+    let mut arguments =
+        vec!["generate".into(), "--until-stdin-closes".into(), "--rate".into(), args.rate.to_string()];
     if let Some(seed) = args.seed {
         arguments.extend(["--seed".into(), seed.to_string()]);
     }
@@ -136,7 +144,8 @@ fn start_generator(directory: &Directory, args: &DevnetArgs) -> Result<Process> 
 }
 
 fn start(directory: &Directory, name: String, arguments: &[String]) -> Result<Process> {
-    let log = File::create(log_path(directory, &name)).with_context(|| format!("creating the log of {name}"))?;
+    let log =
+        File::create(log_path(directory, &name)).with_context(|| format!("creating the log of {name}"))?;
     let program = std::env::current_exe().context("finding this program's own file")?;
     let child = Command::new(program)
         .args(arguments)
@@ -158,7 +167,8 @@ fn watch(directory: &Directory, ids: &[NodeId], args: &DevnetArgs, stop: &Receiv
     let duration = args.duration.map(|seconds| Duration::from_secs(u64::from(seconds.get())));
     let mut screen = Screen::default();
     loop {
-        let left = duration.map_or(INTERVAL, |duration| duration.saturating_sub(started.elapsed()).min(INTERVAL));
+        let left =
+            duration.map_or(INTERVAL, |duration| duration.saturating_sub(started.elapsed()).min(INTERVAL));
         match stop.recv_timeout(left) {
             Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
             Err(RecvTimeoutError::Timeout) => {}
@@ -183,7 +193,9 @@ fn wait_for_agreement(directory: &Directory, ids: &[NodeId]) -> bool {
     let started = Instant::now();
     loop {
         let statuses = statuses(directory, ids);
-        if statuses.values().flatten().all(|status| status.mempool == 0 || !status.searching) && tips(&statuses).len() <= 1 {
+        if statuses.values().flatten().all(|status| status.mempool == 0 || !status.searching)
+            && tips(&statuses).len() <= 1
+        {
             return true;
         }
         if PATIENCE < started.elapsed() {
@@ -224,9 +236,14 @@ fn print_first_screen(directory: &Directory, network: &Network, nodes: &[Process
     println!("nodes      {}", processes.collect::<Vec<_>>().join(", "));
     println!("generator  {} transactions a second, each to all nodes but a random one", args.rate);
     let place = directory.path().display();
-    println!("files      {place}/blockchain<ID>.txt and ledger<ID>.txt, logs in {}", directory.data().display());
+    println!(
+        "files      {place}/blockchain<ID>.txt and ledger<ID>.txt, logs in {}",
+        directory.data().display()
+    );
     println!("try        watch cat {place}/blockchain0.txt");
-    println!("           node chain --dir {place}; kill -9 a node, then start it again: node 2 --dir {place}");
+    println!(
+        "           node chain --dir {place}; kill -9 a node, then start it again: node 2 --dir {place}"
+    );
     println!("stop       Ctrl-C\n");
 }
 
@@ -234,7 +251,8 @@ fn print_summary(directory: &Directory, network: &Network, ids: &[NodeId]) {
     let statuses = statuses(directory, ids);
     println!("{}", table(&statuses, directory.path()));
     let total = network.supply_at(quarry_core::units::Height(0)).unwrap_or_default();
-    let reorganisations: u64 = statuses.values().flatten().map(|it| it.counters.get("reorganisations").unwrap_or(&0)).sum();
+    let reorganisations: u64 =
+        statuses.values().flatten().map(|it| it.counters.get("reorganisations").unwrap_or(&0)).sum();
     println!(
         "{}; {reorganisations} reorganisations in all; all accounts together hold {total}",
         agreement(&statuses),
@@ -253,11 +271,15 @@ fn agreement(statuses: &Statuses) -> String {
 
 fn table(statuses: &Statuses, place: &Path) -> Table {
     let mut table = Table::new();
-    table.load_preset(comfy_table::presets::NOTHING);
+    table.load_style(comfy_table::presets::NOTHING);
     table.set_header(["node", "height", "tip", "mempool", "hash rate", "mined", "reorgs", ""]);
     for (id, status) in statuses {
         let Some(status) = status else {
-            table.add_row([id.to_string(), "down".into(), format!("start it again: node {id} --dir {}", place.display())]);
+            table.add_row([
+                id.to_string(),
+                "down".into(),
+                format!("start it again: node {id} --dir {}", place.display()),
+            ]);
             continue;
         };
         let counter = |name: &str| status.counters.get(name).unwrap_or(&0).to_string();

@@ -50,7 +50,9 @@ pub fn run(common: &CommonArgs, args: &GenerateArgs) -> Result<Exit> {
     let accounts: Vec<_> = network.accounts.iter().filter(|it| it.open).map(|it| it.id).collect();
     if accounts.len() < 2 {
         let name = &network.name;
-        return Err(Exit::Usage.error(anyhow!("network `{name}` has fewer than two open accounts to pay between")));
+        return Err(
+            Exit::Usage.error(anyhow!("network `{name}` has fewer than two open accounts to pay between"))
+        );
     }
     let client = local::client(&directory.spool(), "generator", spool_options(&network))?;
     let seed = args.seed.unwrap_or_else(rand::random);
@@ -85,7 +87,11 @@ impl Generator {
                 let now = now.min(count_max - count);
                 self.send(now);
                 count += now;
-                if args.rate.0 == 0.0 { Duration::ZERO } else { TICK.max(Duration::from_secs_f64(0.2 / args.rate.0).min(LOOK)) }
+                if args.rate.0 == 0.0 {
+                    Duration::ZERO
+                } else {
+                    TICK.max(Duration::from_secs_f64(0.2 / args.rate.0).min(LOOK))
+                }
             };
             match stop.recv_timeout(tick) {
                 Err(RecvTimeoutError::Timeout) => {}
@@ -116,7 +122,8 @@ impl Generator {
         let mut batches: Vec<Vec<Transaction>> = vec![Vec::new(); self.nodes.len()];
         for _ in 0..count {
             let transaction = self.transaction();
-            let left_out = if 1 < self.nodes.len() { self.rng.random_range(0..self.nodes.len()) } else { usize::MAX };
+            let left_out =
+                if 1 < self.nodes.len() { self.rng.random_range(0..self.nodes.len()) } else { usize::MAX };
             for (position, batch) in batches.iter_mut().enumerate() {
                 if position != left_out {
                     batch.push(transaction.clone());
@@ -158,4 +165,3 @@ impl Generator {
         transaction
     }
 }
-

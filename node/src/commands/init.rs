@@ -15,7 +15,10 @@ use crate::exit::{Exit, OrExit as _};
 /// Writes a network file, and the keys of its accounts where they are not open.
 pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
     let path = args.file.clone().unwrap_or_else(|| Directory::new(common, ".").network_file());
-    let folder = path.parent().filter(|folder| !folder.as_os_str().is_empty()).map_or_else(|| ".".into(), ToOwned::to_owned);
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or_else(|| ".".into(), ToOwned::to_owned);
     fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
     if path.exists() {
         return Err(Exit::Usage.error(anyhow!("{} exists already", path.display())));
@@ -27,7 +30,9 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         difficulty: Difficulty::Zeros(args.difficulty),
         reward: args.reward.to_string(),
         limits: Limits::default(),
-        accounts: (0..args.accounts).map(|number| AccountEntry::open(&format!("node{number}"), args.balance)).collect(),
+        accounts: (0..args.accounts)
+            .map(|number| AccountEntry::open(&format!("node{number}"), args.balance))
+            .collect(),
     };
     // Checked before any key is written.
     Network::new(&file).or_exit(Exit::Usage)?;

@@ -50,7 +50,9 @@ pub fn create(file: &Path) -> Result<Key> {
     let mut output = (open.write(true).create_new(true).mode(0o600).open(file))
         .with_context(|| format!("creating key file {}", file.display()))
         .or_exit(Exit::Usage)?;
-    output.write_all(format!("# Whoever reads this can spend from account {}.\n{content}", key.account).as_bytes())?;
+    output.write_all(
+        format!("# Whoever reads this can spend from account {}.\n{content}", key.account).as_bytes(),
+    )?;
     Ok(key)
 }
 

@@ -98,21 +98,25 @@ pub fn spool_options(network: &Network) -> local::Options {
     local::Options { message_bytes_max, ..local::Options::default() }
 }
 
-/// Opens a node's store, with an exit code for each way that this fails.
-pub fn open_store(directory: &Directory, id: NodeId, network: &Network) -> Result<RedbStore> {
-    RedbStore::open(&directory.store(id), network).map_err(|error| {
-        let exit = match &error {
-            OpenError::InUse { .. } => Exit::InUse,
-            OpenError::Foreign { .. } | OpenError::Version { .. } => Exit::Foreign,
-            _ => Exit::Failed,
-        };
-        exit.error(error)
-    })
+fn open_store(directory: &Directory, id: NodeId, network: &Network) -> Result<RedbStore> {
+    RedbStore::open(&directory.store(id), &network.id).map_err(open_failed)
+}
+
+/// Gives each way in which a store cannot be opened its exit code.
+pub fn open_failed(error: OpenError) -> anyhow::Error {
+    let exit = match &error {
+        OpenError::Locked(_) => Exit::InUse,
+        OpenError::ForeignNetwork { .. } | OpenError::Version { .. } => Exit::Foreign,
+        OpenError::Missing(_) | OpenError::NoDirectory(_) => Exit::NotFound,
+        _ => Exit::Failed,
+    };
+    exit.error(error)
 }
 
 fn join(directory: &Directory, id: NodeId, network: &Network) -> Result<local::Local> {
     local::join(&directory.spool(), id, spool_options(network)).map_err(|error| {
-        let exit = if matches!(error, TransportError::InboxTaken { .. }) { Exit::InUse } else { Exit::Failed };
+        let exit =
+            if matches!(error, TransportError::InboxTaken { .. }) { Exit::InUse } else { Exit::Failed };
         exit.error(error)
     })
 }
@@ -124,13 +128,15 @@ fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<A
     match network.account(&format!("node{id}")) {
         Ok(account) => Ok(account),
         Err(_) if network.reward == Amount(0) => Ok(AccountId::default()),
-        Err(error) => Err(error).context("who gets the reward? name an account with --miner").or_exit(Exit::Usage),
+        Err(error) => {
+            Err(error).context("who gets the reward? name an account with --miner").or_exit(Exit::Usage)
+        }
     }
 }
 
 fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
     let Some(backend) = args.backend.0 else { return Ok(None) };
-    let options = miner::Options { threads: args.threads, ..miner::Options::default() };
+    let options = miner::Options { threads: args.threads };
     let backend = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
     Ok(Some(Mining::start(backend)?))
 }
@@ -147,7 +153,8 @@ fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>)
         "node {id} starts"
     );
     info!("the chain as it sees it: watch cat {}", directory.blockchain(id).display());
-    let open: Vec<_> = network.accounts.iter().filter(|account| account.open).map(|it| it.name.as_str()).collect();
+    let open: Vec<_> =
+        network.accounts.iter().filter(|account| account.open).map(|it| it.name.as_str()).collect();
     if !open.is_empty() {
         warn!("anybody may spend from the open accounts {}", open.join(", "));
     }

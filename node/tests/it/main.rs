@@ -1,3 +1,4 @@
-//! The program's integration tests, in one binary.
+//! The node program's integration tests, in one binary.
 
 mod store;
+mod transport;
