@@ -8,6 +8,7 @@ pub mod key;
 pub mod node;
 pub mod send;
 
+use std::io::IsTerminal as _;
 use std::process::ExitCode;
 
 use anyhow::Result;
@@ -50,7 +51,9 @@ fn run(cli: &Cli) -> Result<Exit> {
 
 fn start_logging(common: &CommonArgs) -> Result<()> {
     let filter: EnvFilter = common.log.parse()?;
-    let builder = tracing_subscriber::fmt().with_env_filter(filter).with_writer(std::io::stderr);
+    let ansi = std::io::stderr().is_terminal();
+    let builder =
+        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
     match common.log_format {
         LogFormat::Human => builder.with_target(false).init(),
         LogFormat::Json => builder.json().init(),

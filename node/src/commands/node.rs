@@ -78,13 +78,13 @@ pub fn stop_signal(until_stdin_closes: bool) -> Result<Receiver<()>> {
     let (sender, receiver) = bounded(2);
     let on_signal = sender.clone();
     // A full channel says it already.
-    ctrlc::set_handler(move || drop(on_signal.try_send(()))).context("listening for Ctrl-C")?;
+    ctrlc::set_handler(move || _ = on_signal.try_send(())).context("listening for Ctrl-C")?;
     if until_stdin_closes {
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
             let mut rest = Vec::new();
             // An unreadable input has ended, too.
             let _ = std::io::stdin().take(1 << 20).read_to_end(&mut rest);
-            drop(sender.try_send(()));
+            let _ = sender.try_send(());
         })?;
     } else {
         std::mem::forget(sender);
