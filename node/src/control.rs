@@ -72,7 +72,7 @@ pub struct NodeStatus {
     pub searching: bool,
     /// What mines, if anything does.
     pub backend: Option<String>,
-    /// Hashes a second, over the last ten seconds.
+    /// Hashes a second, over the last ten seconds of searching.
     pub hash_rate: f64,
     /// The peer whose chain it fetches, if any.
     pub syncing: Option<NodeId>,

@@ -2,8 +2,8 @@
 //! Invariant: at most one search runs, and it is for the last template given; giving another cancels it at once.
 
 use std::collections::VecDeque;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
@@ -12,8 +12,10 @@ use quarry_core::effect::Event;
 use quarry_core::header::Header;
 use quarry_core::template::Template;
 
-/// Over what time the hash rate is averaged.
+/// Over how much searching the hash rate is averaged.
 const RATE_WINDOW: Duration = Duration::from_secs(10);
+/// The most samples it is averaged over.
+const RATE_SAMPLES_MAX: usize = 60;
 
 /// What a search has to say.
 #[derive(Debug)]
@@ -30,6 +32,7 @@ pub struct Mining {
     work: Sender<Work>,
     results: Receiver<Mined>,
     cancel: Arc<AtomicBool>,
+    stopwatch: Arc<Stopwatch>,
     rate: HashRate,
 }
 
@@ -38,9 +41,21 @@ struct Work {
     cancel: Arc<AtomicBool>,
 }
 
-/// A moving average of a counter.
+/// For how long there has been a search under way.
 #[derive(Debug, Default)]
-struct HashRate(VecDeque<(Instant, u64)>);
+struct Stopwatch(Mutex<Lap>);
+
+#[derive(Debug, Default)]
+struct Lap {
+    /// All searches that have ended.
+    before: Duration,
+    /// When the one under way began.
+    since: Option<Instant>,
+}
+
+/// A moving average of a counter over the time that it could grow in.
+#[derive(Debug, Default)]
+struct HashRate(VecDeque<(Duration, u64)>);
 
 impl Mining {
     /// Gets a backend ready.
@@ -48,10 +63,14 @@ impl Mining {
         let backend: Arc<dyn NonceSearch> = backend.into();
         let (work, inbox) = unbounded();
         let (outbox, results) = unbounded();
-        let searcher = Arc::clone(&backend);
+        let (searcher, stopwatch) = (Arc::clone(&backend), Arc::<Stopwatch>::default());
+        let watch = Arc::clone(&stopwatch);
         std::thread::Builder::new().name("mining".into()).spawn(move || {
             for work in inbox {
-                match search(&*searcher, &work) {
+                watch.set(true);
+                let result = search(&*searcher, &work);
+                watch.set(false);
+                match result {
                     Ok(Some(event)) => drop(outbox.send(Mined::Found(event))),
                     Ok(None) => {}
                     Err(error) => {
@@ -61,7 +80,8 @@ impl Mining {
                 }
             }
         })?;
-        Ok(Self { backend, work, results, cancel: Arc::default(), rate: HashRate::default() })
+        let (cancel, rate) = (Arc::default(), HashRate::default());
+        Ok(Self { backend, work, results, cancel, stopwatch, rate })
     }
 
     /// Searches this template instead of the one before.
@@ -87,9 +107,10 @@ impl Mining {
         self.backend.name()
     }
 
-    /// Hashes a second over the last ten seconds; to be called about once a second.
+    /// Hashes a second over the last ten seconds of searching; to be called about once a second. A node that mostly
+    /// waits for transactions has the same rate as one that searches all the time.
     pub fn hash_rate(&mut self) -> f64 {
-        self.rate.sample(Instant::now(), self.backend.hashes())
+        self.rate.sample(self.stopwatch.elapsed(), self.backend.hashes())
     }
 }
 
@@ -99,14 +120,33 @@ impl Drop for Mining {
     }
 }
 
+impl Stopwatch {
+    fn set(&self, running: bool) {
+        let mut lap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = lap.since.map_or(Duration::ZERO, |since| since.elapsed());
+        lap.before += done;
+        lap.since = running.then(Instant::now);
+    }
+
+    fn elapsed(&self) -> Duration {
+        let lap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lap.before + lap.since.map_or(Duration::ZERO, |since| since.elapsed())
+    }
+}
+
 impl HashRate {
-    fn sample(&mut self, now: Instant, hashes: u64) -> f64 {
-        self.0.push_back((now, hashes));
-        while 2 < self.0.len() && RATE_WINDOW < now - self.0[1].0 {
-            self.0.pop_front();
+    fn sample(&mut self, searched: Duration, hashes: u64) -> f64 {
+        let samples = &mut self.0;
+        if samples.back().is_none_or(|(last, _)| *last < searched) {
+            samples.push_back((searched, hashes));
         }
-        let (first_time, first_hashes) = self.0[0];
-        let seconds = (now - first_time).as_secs_f64();
+        while 2 < samples.len()
+            && (RATE_WINDOW < searched.saturating_sub(samples[1].0) || RATE_SAMPLES_MAX < samples.len())
+        {
+            samples.pop_front();
+        }
+        let (first_searched, first_hashes) = samples[0];
+        let seconds = searched.saturating_sub(first_searched).as_secs_f64();
         // A rate is for people: the bits that f64 lacks do not show.
         if seconds == 0.0 { 0.0 } else { (hashes - first_hashes) as f64 / seconds }
     }
@@ -142,4 +182,29 @@ fn search(backend: &dyn NonceSearch, work: &Work) -> Result<Option<Event>, Searc
 
 fn part<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the parts of a header have fixed lengths")
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn a_hash_rate_is_that_of_the_time_spent_searching() {
+        let mut rate = HashRate::default();
+        let seconds = Duration::from_secs;
+        assert_eq!(rate.sample(seconds(0), 0), 0.0);
+        assert_eq!(rate.sample(seconds(2), 200), 100.0);
+        for _ in 0..1000 {
+            assert_eq!(rate.sample(seconds(2), 200), 100.0, "idle");
+        }
+        assert!(rate.0.len() <= 2);
+        for second in 3..=30 {
+            rate.sample(seconds(second), 200 + (second - 2) * 50);
+        }
+        assert_eq!(rate.sample(seconds(31), 200 + 29 * 50), 50.0, "the beginning is forgotten");
+        for milli in 0..1000 {
+            rate.sample(seconds(31) + Duration::from_millis(milli), 1650 + milli);
+        }
+        assert!(rate.0.len() <= RATE_SAMPLES_MAX, "bounded however little is searched between samples");
+    }
 }
