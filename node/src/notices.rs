@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quarry_core::effect::Notice;
+use quarry_core::rules::TransactionError;
 use tracing::{debug, info, warn};
 
 /// How often each kind of thing has happened.
@@ -94,6 +95,14 @@ fn log_refusal(notice: &Notice) -> &'static str {
         Notice::TooManyRequests(peer) => {
             warn!(%peer, "request ignored: too many in a minute");
             "requests_ignored"
+        }
+        Notice::TransactionRefused { id, error: TransactionError::AlreadyMined(height), .. } => {
+            debug!(%id, %height, "transaction is mined already");
+            "transactions_known"
+        }
+        Notice::TransactionRefused { id, error: TransactionError::AlreadyPending, .. } => {
+            debug!(%id, "transaction waits already");
+            "transactions_known"
         }
         Notice::TransactionRefused { from, id, error } => {
             info!(from = sender(*from), %id, "transaction refused: {error}");

@@ -253,7 +253,7 @@ impl<S: Store> Node<S> {
             Message::Blocks { from, nonce, blocks } => self.sync_blocks(now, from, nonce, blocks, effects),
             Message::Status(status) => {
                 self.peers.claimed(&status);
-                if status.reply_wanted {
+                if status.reply_wanted && self.may_ask(now, status.from, effects) {
                     let reply = self.status(false);
                     self.send(status.from, &reply, effects);
                 }

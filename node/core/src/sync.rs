@@ -60,6 +60,11 @@ impl Sync {
         Self { peer, nonce: 0, deadline_us: 0, last: None, unknown, more: true, fetching: false }
     }
 
+    /// Whether the peer's headers have proven that its chain is better, so that its blocks are being fetched.
+    pub fn is_fetching(&self) -> bool {
+        self.fetching
+    }
+
     /// Takes a reply with headers.
     pub fn headers(
         &mut self,

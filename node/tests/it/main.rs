@@ -1,4 +1,5 @@
 //! The node program's integration tests, in one binary.
 
 mod store;
+mod tidy;
 mod transport;

@@ -133,7 +133,8 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    fn may_ask(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) -> bool {
+    /// Whether to answer a peer, which may have asked too much lately.
+    pub(super) fn may_ask(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) -> bool {
         let allowed = self.peers.may_ask(peer, now.elapsed_us);
         if !allowed {
             effects.push(Effect::Tell(Notice::TooManyRequests(peer)));
