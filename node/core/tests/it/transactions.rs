@@ -145,6 +145,36 @@ fn forged_and_malleated_signatures_are_refused() {
     check(of_another_network, |_, _| TransactionError::BadSignature);
 }
 
+/// A message was judged in two passes: a first over the signatures of what keeps every other rule, then one that
+/// admits. A payment that only money of the same message could cover broke a rule in the first pass, kept it in the
+/// second, and so came in with a signature that nobody had looked at; the node took it into its blocks, too.
+#[test]
+fn a_forged_signature_cannot_hide_behind_money_of_the_same_message() {
+    for (from, good_company) in [("open0", false), ("open0", true), ("bob", false), ("bob", true)] {
+        let mut rig = Rig::mining();
+        let fund = rig.pay(from, "alice", 1);
+        let theft = rig.pay("alice", "#66", 1001);
+        let theft = rig.with_authorization(&theft, |authorization| authorization.signature = [7; 64]);
+        let id = theft.id();
+        let mut transactions = vec![fund, theft.clone()];
+        if good_company {
+            transactions.insert(0, rig.pay("bob", "open1", 1));
+        }
+        let outcome = rig.relay(transactions);
+        let error = TransactionError::BadSignature;
+        let refused = Notice::TransactionRefused { from: Some(PEER), id, error };
+        assert!(outcome.notices.contains(&refused), "{:?}", outcome.notices);
+        let block = rig.next(vec![rig.pay("open0", "alice", 1), theft]);
+        let error = BlockError::BadSignature;
+        let refused = Notice::BlockRefused { from: Some(PEER), hash: block.header.hash(), error };
+        assert!(rig.push(&block).notices.contains(&refused));
+        rig.wait();
+        rig.find();
+        assert_eq!(rig.balance("#66"), None);
+        assert_eq!(rig.balance("alice"), Some(1001));
+    }
+}
+
 #[test]
 fn the_timestamp_is_within_the_window() {
     let (window, too_old) = (7200, |rig: &Rig, it: &Transaction| TransactionError::TooOld {
