@@ -273,6 +273,26 @@ fn nobody_speaks_for_another() {
     }
 }
 
+/// A transport whose senders name themselves would let anybody send messages as from the node itself. It then joined
+/// its own list of peers, and told itself about every transaction and block from there on.
+#[test]
+fn a_node_is_no_peer_of_its_own() {
+    let mut rig = Rig::new();
+    let transaction = rig.pay("open0", "bob", 1);
+    rig.receive(Some(SELF), &Message::Transactions(vec![transaction]));
+    assert_eq!(rig.node.mempool().len(), 1);
+    for message in messages(&rig).into_iter().skip(2) {
+        let mut bytes = String::from_utf8(message.encode(rig.network())).unwrap();
+        bytes = bytes.replacen("\"from\":1", "\"from\":0", 1);
+        let outcome = rig.step(Event::Message { from: Some(SELF), bytes: bytes.into_bytes() });
+        assert_eq!(outcome.notices, [Notice::SenderMismatch { from: None, claimed: SELF }]);
+        assert!(outcome.sent.is_empty());
+    }
+    assert_eq!(rig.node.peers().ids(), [PEER, BYSTANDER]);
+    rig.step(Event::Peers(vec![SELF, PEER]));
+    assert_eq!(rig.node.peers().ids(), [PEER]);
+}
+
 #[test]
 fn a_node_number_has_sixteen_bits() {
     let rig = Rig::new();
