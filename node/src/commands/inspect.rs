@@ -1,10 +1,10 @@
 //! `chain`, `block`, `balance`, `status` and `verify`: what a node knows.
 
+use std::collections::BTreeMap;
 use std::io::Write as _;
 
 use anyhow::{Context as _, Result, anyhow};
 use comfy_table::{CellAlignment, Table};
-use quarry_core::json::BlockJson;
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NodeId, Timestamp};
 use serde::Deserialize;
@@ -66,24 +66,28 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
     if args.node.json {
         return print_json(&answer.block);
     }
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(answer.block.get())?;
-    // The map is sorted; the block's own order is the one that people know.
-    let _: BlockJson<'_> = serde_json::from_str(answer.block.get())?;
-    for name in
-        ["index", "prevHash", "timestamp", "nonce", "version", "bits", "miner", "extraNonce", "txRoot"]
-    {
-        if let Some(value) = fields.get(name) {
-            println!("{name:<14}{}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned));
-        }
+    let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(answer.block.get())?;
+    let field = |name: &str| fields.get(name).map_or("", |value| value.get().trim_matches('"'));
+    for name in [
+        "index",
+        "prevHash",
+        "timestamp",
+        "nonce",
+        "version",
+        "bits",
+        "miner",
+        "extraNonce",
+        "txRoot",
+        "hash",
+    ] {
+        println!("{name:<14}{}", field(name));
     }
-    println!("{:<14}{}", "hash", fields.get("hash").and_then(|hash| hash.as_str()).unwrap_or_default());
     println!("{:<14}{}", "confirmations", answer.confirmations);
     let mut table = table(&["from", "to", "amount", "time (UTC)", "id"]);
-    for transaction in fields.get("transactions").and_then(|list| list.as_array()).into_iter().flatten() {
-        let field = |name: &str| {
-            let value = transaction.get(name);
-            value.map_or_else(String::new, |it| it.as_str().map_or_else(|| it.to_string(), ToOwned::to_owned))
-        };
+    // Raw values: an amount is shown as it was written, not as a float.
+    let transactions: Vec<BTreeMap<&str, &RawValue>> = serde_json::from_str(field("transactions"))?;
+    for transaction in transactions {
+        let field = |name: &str| transaction.get(name).map_or("", |value| value.get().trim_matches('"'));
         table.add_row(["from_node", "to_node", "amount", "timestamp", "unique_id"].map(field));
     }
     print_table(&table)
