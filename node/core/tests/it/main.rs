@@ -5,4 +5,5 @@ mod blocks;
 mod headers;
 mod messages;
 mod rig;
+mod sync;
 mod transactions;

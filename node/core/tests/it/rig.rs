@@ -146,6 +146,14 @@ impl Rig {
         self.outcome(effects)
     }
 
+    /// Takes the last step before a stop, after which nothing is due any more.
+    pub(crate) fn step_without_timers(&mut self, event: Event) -> Outcome {
+        let mut effects = Vec::new();
+        self.node.step(self.now, event, &mut effects).unwrap();
+        self.commit();
+        self.outcome(effects)
+    }
+
     pub(crate) fn submit(
         &mut self,
         transaction: Transaction,
