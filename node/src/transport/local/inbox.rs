@@ -196,6 +196,11 @@ impl Inbox {
     }
 
     fn tidy_log(&mut self, name: &Arc<LogName>) -> Result<(), TransportError> {
+        if self.logs.get(name).is_some_and(Log::is_deleted) {
+            self.listed.remove(name);
+            self.forget(name);
+            return Ok(());
+        }
         let done = self.progress.settle(name)?;
         for number in self.listed.get(name).into_iter().flat_map(|numbers| numbers.range(..done.segment)) {
             remove(&name.segment(&self.path, *number))?;
