@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use quarry_core::units::NodeId;
@@ -34,11 +33,6 @@ use crate::transport::local::pump::Pump;
 use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Transport, TransportError};
 
 pub(crate) use progress::Position;
-
-/// Messages that the node has been handed and not taken: a block waits behind so many transactions at most.
-const INCOMING_MAX: usize = 8;
-/// What rings within this time after a ring is answered together.
-const LULL: Duration = Duration::from_micros(200);
 
 /// The limits of a spool; the default suits a network of a few nodes.
 #[derive(Debug, Clone)]
@@ -59,7 +53,7 @@ impl Default for Options {
         Self {
             message_bytes_max: 256 << 10,
             inbox_bytes_max: 256 << 20,
-            segment_bytes: 1 << 20,
+            segment_bytes: 2 << 20,
             fsync: false,
         }
     }
@@ -139,7 +133,7 @@ impl Running {
         lock: File,
     ) -> Result<(Self, Receiver<Incoming>), TransportError> {
         let inbox = names::inbox(dir, id);
-        let (out, incoming) = crossbeam_channel::bounded(INCOMING_MAX);
+        let (out, incoming) = crossbeam_channel::bounded(pump::AHEAD_MAX);
         let (wake, woken) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -178,14 +172,17 @@ impl Drop for Running {
     }
 }
 
-/// Wakes the pump when the bell rings. A ring that comes while the pump is still awake waits in the socket.
+/// Wakes the pump when the bell rings, and once more for what was written after the ring.
 fn listen(bell: &Bell, wake: &Sender<()>, stop: &AtomicBool) {
     loop {
-        bell.wait();
+        let rung = bell.wait();
         if wake.send(()).is_err() || stop.load(Ordering::Relaxed) {
             return;
         }
-        thread::sleep(LULL);
+        if rung {
+            thread::sleep(bell::LOOK_AGAIN);
+            let _when_full_it_looks_anyway = wake.try_send(());
+        }
     }
 }
 

@@ -1,4 +1,5 @@
 //! The node program's integration tests, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod store;
 mod tidy;

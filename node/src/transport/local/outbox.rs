@@ -13,7 +13,7 @@ use std::time::{Duration, Instant};
 use quarry_core::units::NodeId;
 
 use crate::transport::local::Options;
-use crate::transport::local::bell::Doorbell;
+use crate::transport::local::bell::{self, Doorbell};
 use crate::transport::local::cursor::Cursor;
 use crate::transport::local::frame;
 use crate::transport::local::names::{self, LogName, Sender};
@@ -59,6 +59,8 @@ struct Writer {
     doorbell: Doorbell,
     /// What may be written before the space in the inbox is looked at again.
     budget: u64,
+    /// When the receiver was last told to look.
+    rung: Option<Instant>,
 }
 
 impl Outbox {
@@ -94,7 +96,7 @@ impl Outbox {
             route.writer = None;
             return Err(error);
         }
-        writer.doorbell.ring(&self.bell);
+        writer.ring(&self.bell);
         if !usable {
             close_another(routes, key);
         }
@@ -154,12 +156,25 @@ impl Writer {
         };
         let file = create().map_err(TransportError::io("create", &path))?;
         let doorbell = Doorbell::at(inbox).map_err(TransportError::io("open", inbox))?;
-        Ok(Self { file, path, doorbell, budget })
+        Ok(Self { file, path, doorbell, budget, rung: None })
     }
 
     /// Whether there is room for `len` bytes, and the file has not been deleted under the writer.
     fn takes(&self, len: u64) -> bool {
-        len <= self.budget && self.file.metadata().is_ok_and(|metadata| 0 < metadata.nlink())
+        let there = || self.file.metadata().is_ok_and(|metadata| 0 < metadata.nlink());
+        len <= self.budget && (self.rang_lately() || there())
+    }
+
+    /// Rings, unless the receiver is bound to look again because of an earlier ring.
+    fn ring(&mut self, socket: &UnixDatagram) {
+        if !self.rang_lately() {
+            self.rung = Some(Instant::now());
+            self.doorbell.ring(socket);
+        }
+    }
+
+    fn rang_lately(&self) -> bool {
+        self.rung.is_some_and(|rung| rung.elapsed() < bell::HEARD_FOR)
     }
 
     fn append(&mut self, frame: &[u8], fsync: bool) -> io::Result<()> {
