@@ -143,7 +143,7 @@ fn job(heads: u8, bits: u32) -> Job {
 }
 
 fn backend(threads: usize) -> Box<dyn NonceSearch> {
-    let options = Options { threads: NonZeroUsize::new(threads) };
+    let options = Options { threads: NonZeroUsize::new(threads), ..Options::default() };
     Backend::Cpu.open(&options).expect("a CPU is always there")
 }
 
