@@ -6,6 +6,8 @@ pub mod exit;
 
 pub mod clock;
 
+pub mod ec2;
+
 pub mod args;
 
 pub mod config;

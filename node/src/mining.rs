@@ -1,19 +1,17 @@
 //! The nonce search on threads of its own.
 //! Invariant: at most one search runs, and it is for the last template given; giving another cancels it at once.
 
-use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::{Duration, Instant};
+use std::time::Instant;
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use miner::rate::{HashRate, Rates};
 use miner::{Job, NonceSearch, Outcome, SearchError};
 use quarry_core::effect::Event;
 use quarry_core::header::Header;
 use quarry_core::template::Template;
-
-/// Over what time the hash rate is averaged.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
 
 /// What a search has to say.
 #[derive(Debug)]
@@ -31,6 +29,7 @@ pub struct Mining {
     results: Receiver<Mined>,
     cancel: Arc<AtomicBool>,
     rate: HashRate,
+    started: Instant,
 }
 
 struct Work {
@@ -38,20 +37,17 @@ struct Work {
     cancel: Arc<AtomicBool>,
 }
 
-/// A moving average of a counter.
-#[derive(Debug, Default)]
-struct HashRate(VecDeque<(Instant, u64)>);
-
 impl Mining {
-    /// Gets a backend ready.
-    pub fn start(backend: Box<dyn NonceSearch>) -> std::io::Result<Self> {
+    /// Gets a backend ready, with as many midstates a job as it prefers, or as are given.
+    pub fn start(backend: Box<dyn NonceSearch>, midstates: Option<NonZeroUsize>) -> std::io::Result<Self> {
         let backend: Arc<dyn NonceSearch> = backend.into();
+        let heads = midstates.map_or(backend.preferred_heads(), NonZeroUsize::get);
         let (work, inbox) = unbounded();
         let (outbox, results) = unbounded();
         let searcher = Arc::clone(&backend);
         std::thread::Builder::new().name("mining".into()).spawn(move || {
             for work in inbox {
-                match search(&*searcher, &work) {
+                match search(&*searcher, heads, &work) {
                     Ok(Some(event)) => drop(outbox.send(Mined::Found(event))),
                     Ok(None) => {}
                     Err(error) => {
@@ -61,7 +57,14 @@ impl Mining {
                 }
             }
         })?;
-        Ok(Self { backend, work, results, cancel: Arc::default(), rate: HashRate::default() })
+        Ok(Self {
+            backend,
+            work,
+            results,
+            cancel: Arc::default(),
+            rate: HashRate::default(),
+            started: Instant::now(),
+        })
     }
 
     /// Searches this template instead of the one before.
@@ -87,9 +90,10 @@ impl Mining {
         self.backend.name()
     }
 
-    /// Hashes a second over the last ten seconds; to be called about once a second.
-    pub fn hash_rate(&mut self) -> f64 {
-        self.rate.sample(Instant::now(), self.backend.hashes())
+    /// Hashes a second, over several stretches of time; to be called about once a second.
+    pub fn rates(&mut self) -> Rates {
+        self.rate.record(self.started.elapsed(), self.backend.hashes());
+        self.rate.rates()
     }
 }
 
@@ -99,23 +103,10 @@ impl Drop for Mining {
     }
 }
 
-impl HashRate {
-    fn sample(&mut self, now: Instant, hashes: u64) -> f64 {
-        self.0.push_back((now, hashes));
-        while 2 < self.0.len() && RATE_WINDOW < now - self.0[1].0 {
-            self.0.pop_front();
-        }
-        let (first_time, first_hashes) = self.0[0];
-        let seconds = (now - first_time).as_secs_f64();
-        // A rate is for people: the bits that f64 lacks do not show.
-        if seconds == 0.0 { 0.0 } else { (hashes - first_hashes) as f64 / seconds }
-    }
-}
-
 /// Searches a template until a nonce is found or the search is cancelled.
-fn search(backend: &dyn NonceSearch, work: &Work) -> Result<Option<Event>, SearchError> {
+fn search(backend: &dyn NonceSearch, heads: usize, work: &Work) -> Result<Option<Event>, SearchError> {
     let Work { template, cancel } = work;
-    let heads_count = u64::try_from(backend.preferred_heads()).unwrap_or(1).max(1);
+    let heads_count = u64::try_from(heads).expect("a job has few heads");
     let mut extra_nonce = template.extra_nonce;
     while !cancel.load(Ordering::Relaxed) {
         let headers: Vec<[u8; Header::LEN]> = (0..heads_count)

@@ -288,7 +288,7 @@ fn table(statuses: &Statuses, place: &Path) -> Table {
             status.height.to_string(),
             status.tip.short(),
             status.mempool.to_string(),
-            hash_rate(status.hash_rate),
+            hash_rate(status.hash_rate.over_10_s),
             counter("blocks_mined"),
             counter("reorganisations"),
             if status.searching { "searching".into() } else { "idle".to_owned() },
@@ -311,7 +311,7 @@ impl Screen {
             let known: Vec<_> = statuses.values().flatten().collect();
             let height = known.iter().map(|it| it.height.0).max().unwrap_or(0);
             let mempool = known.iter().map(|it| it.mempool).max().unwrap_or(0);
-            let rate = hash_rate(known.iter().map(|it| it.hash_rate).sum());
+            let rate = hash_rate(known.iter().map(|it| it.hash_rate.over_10_s).sum());
             return writeln!(
                 output,
                 "{seconds:>5} s  height {height}  {}  {rate}  mempool {mempool}  {}",

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::args::{BalanceArgs, BlockArgs, ChainArgs, CommonArgs, NodeArgs};
 use crate::commands::node::open_failed;
 use crate::config::{self, Directory};
-use crate::control::{self, Request};
+use crate::control::{self, HashRates, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
 use crate::store::{Reader, Snapshot};
@@ -130,7 +130,10 @@ pub fn status(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
     println!("mempool       {} transactions", status.mempool);
     let doing = if status.searching { "searching" } else { "idle" };
     let backend = status.backend.as_deref().unwrap_or("none");
-    println!("mining        {backend}, {doing}, {}", hash_rate(status.hash_rate));
+    println!("mining        {backend}, {doing}");
+    let HashRates { over_10_s, over_60_s, over_15_min, max } = status.hash_rate;
+    let [short, medium, long, max] = [over_10_s, over_60_s, over_15_min, max].map(hash_rate);
+    println!("hash rate     {short} over 10 s, {medium} over 60 s, {long} over 15 min, {max} at most");
     for peer in &status.peers {
         let height = peer.height.map_or("?".to_owned(), |height| height.to_string());
         let heard =
