@@ -3,10 +3,13 @@
 
 use std::hint::black_box;
 use std::ops::RangeInclusive;
+use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
+use std::thread;
 use std::time::{Duration, Instant};
 
 use crate::cpu::kernel::Kernel;
 use crate::job::Job;
+use crate::search::{NonceSearch, SearchError};
 
 /// Times one piece of work on this thread.
 #[derive(Clone, Copy, Debug)]
@@ -59,6 +62,26 @@ pub fn core_frequency() -> f64 {
     }
     black_box(x);
     2.0 * f64::from(STEPS) / stopwatch.elapsed().cpu.as_secs_f64()
+}
+
+/// How long a search in full flight takes to return after it is cancelled. The job must be one that no hash hits.
+pub fn cancel_latency(search: &dyn NonceSearch, job: &Job) -> Result<Duration, SearchError> {
+    let cancel = AtomicBool::new(false);
+    let before = search.hashes();
+    thread::scope(|scope| {
+        let searching = scope.spawn(|| {
+            let report = search.search(job, 0..=u64::MAX, &cancel);
+            (report, Instant::now())
+        });
+        // Past the start, and at no fixed distance from the end of a claim.
+        while search.hashes() == before && !searching.is_finished() {
+            thread::sleep(Duration::from_micros(700));
+        }
+        let cancelled = Instant::now();
+        cancel.store(true, Relaxed);
+        let (report, returned) = searching.join().expect("a search does not panic");
+        report.map(|_| returned.saturating_duration_since(cancelled))
+    })
 }
 
 #[cfg(unix)]

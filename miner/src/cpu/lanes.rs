@@ -4,7 +4,6 @@
 //! Rounds 0 to 11 and the known parts of the schedule come with the [`Window`]. Per vector of nonces the rest of the
 //! schedule takes 422 operations, and per head the rounds take 816: 1238 in all for one head, 823 each for 64.
 
-use std::array;
 use std::ops::RangeInclusive;
 
 use crate::search::Hit;
@@ -43,8 +42,11 @@ impl Operations {
     }
 }
 
-/// A vector of 32-bit words. Each operation is one or a few instructions and `#[inline(always)]`, because the CPU
-/// feature is enabled only in the entry function of a kernel, into which everything here has to melt.
+/// A vector of 32-bit words. Each operation is one or a few instructions.
+///
+/// The CPU feature is enabled only in the entry function of a kernel, into which everything has to melt: operations and
+/// whatever calls them are `#[inline(always)]`, and no closure calls them, because a closure cannot be told so and is
+/// now and then compiled on its own, without the feature, at twice the cost.
 pub(super) trait Lanes: Copy {
     /// Words per vector; at most 32, so that a comparison fits a mask of 32 bits.
     const N: u32;
@@ -86,15 +88,16 @@ pub(super) fn search<L: Lanes, const STREAMS: usize>(
     // Filled anew per vector, but for the words that no nonce changes.
     let mut kw = [known_words(window); STREAMS];
     loop {
-        let w12 = array::from_fn(|s| L::splat(low.wrapping_add(s as u32 * L::N)).add(L::iota()));
+        let mut w12 = [L::iota(); STREAMS];
         for s in 0..STREAMS {
+            w12[s] = w12[s].add(L::splat(low.wrapping_add(s as u32 * L::N)));
             schedule(window, w12[s], &mut kw[s]);
         }
         let mut hit = None;
         for (index, head) in heads.iter().enumerate() {
             let words = first_words(head, w12, &kw);
             let mut candidates = 0;
-            for (s, word) in words.into_iter().enumerate() {
+            for (s, word) in words.iter().enumerate() {
                 candidates |= word.le(bound) << (s as u32 * L::N);
             }
             if candidates != 0 {
@@ -146,28 +149,32 @@ macro_rules! unroll {
 /// The sums K + w of rounds 16 to 63, but for those that no nonce changes.
 #[inline(always)]
 fn schedule<L: Lanes>(window: &Window, w12: L, kw: &mut Words<L>) {
-    let known = |t: usize| L::splat(window.fixed[t]);
+    macro_rules! known {
+        ($t:literal) => {
+            L::splat(window.fixed[$t])
+        };
+    }
     // Only the words that depend on w12 are ever read.
     let mut w = [w12; 64];
-    w[19] = known(19).add(w12);
-    w[21] = known(21).add(sigma1(w[19]));
-    w[23] = known(23).add(sigma1(w[21]));
-    w[25] = known(25).add(sigma1(w[23]));
-    w[26] = known(26).add(w[19]);
-    w[27] = known(27).add(sigma0(w12)).add(sigma1(w[25]));
-    w[28] = known(28).add(w12).add(w[21]).add(sigma1(w[26]));
-    w[29] = known(29).add(sigma1(w[27]));
-    w[30] = known(30).add(w[23]).add(sigma1(w[28]));
-    w[31] = known(31).add(sigma1(w[29]));
-    w[32] = known(32).add(w[25]).add(sigma1(w[30]));
-    w[33] = known(33).add(w[26]).add(sigma1(w[31]));
-    w[34] = known(34).add(sigma0(w[19])).add(w[27]).add(sigma1(w[32]));
-    w[35] = known(35).add(w[19]).add(w[28]).add(sigma1(w[33]));
-    w[36] = known(36).add(sigma0(w[21])).add(w[29]).add(sigma1(w[34]));
-    w[37] = known(37).add(w[21]).add(w[30]).add(sigma1(w[35]));
-    w[38] = known(38).add(sigma0(w[23])).add(w[31]).add(sigma1(w[36]));
-    w[39] = known(39).add(w[23]).add(w[32]).add(sigma1(w[37]));
-    w[40] = known(40).add(sigma0(w[25])).add(w[33]).add(sigma1(w[38]));
+    w[19] = known!(19).add(w12);
+    w[21] = known!(21).add(sigma1(w[19]));
+    w[23] = known!(23).add(sigma1(w[21]));
+    w[25] = known!(25).add(sigma1(w[23]));
+    w[26] = known!(26).add(w[19]);
+    w[27] = known!(27).add(sigma0(w12)).add(sigma1(w[25]));
+    w[28] = known!(28).add(w12).add(w[21]).add(sigma1(w[26]));
+    w[29] = known!(29).add(sigma1(w[27]));
+    w[30] = known!(30).add(w[23]).add(sigma1(w[28]));
+    w[31] = known!(31).add(sigma1(w[29]));
+    w[32] = known!(32).add(w[25]).add(sigma1(w[30]));
+    w[33] = known!(33).add(w[26]).add(sigma1(w[31]));
+    w[34] = known!(34).add(sigma0(w[19])).add(w[27]).add(sigma1(w[32]));
+    w[35] = known!(35).add(w[19]).add(w[28]).add(sigma1(w[33]));
+    w[36] = known!(36).add(sigma0(w[21])).add(w[29]).add(sigma1(w[34]));
+    w[37] = known!(37).add(w[21]).add(w[30]).add(sigma1(w[35]));
+    w[38] = known!(38).add(sigma0(w[23])).add(w[31]).add(sigma1(w[36]));
+    w[39] = known!(39).add(w[23]).add(w[32]).add(sigma1(w[37]));
+    w[40] = known!(40).add(sigma0(w[25])).add(w[33]).add(sigma1(w[38]));
     macro_rules! step {
         ($t:literal) => {
             w[$t] = w[$t - 16].add(sigma0(w[$t - 15])).add(w[$t - 7]).add(sigma1(w[$t - 2]));
@@ -192,12 +199,14 @@ fn first_words<L: Lanes, const STREAMS: usize>(
     w12: [L; STREAMS],
     kw: &[Words<L>; STREAMS],
 ) -> [L; STREAMS] {
-    let mut states = w12.map(|w12| {
-        let mut state = head.state.map(L::splat);
-        state[0] = state[0].add(w12);
-        state[4] = state[4].add(w12);
-        state
-    });
+    let [a, b, c, d, e, f, g, h] = head.state;
+    let [a, b, c, d] = [L::splat(a), L::splat(b), L::splat(c), L::splat(d)];
+    let [e, f, g, h] = [L::splat(e), L::splat(f), L::splat(g), L::splat(h)];
+    let mut states = [[a, b, c, d, e, f, g, h]; STREAMS];
+    for s in 0..STREAMS {
+        states[s][0] = a.add(w12[s]);
+        states[s][4] = e.add(w12[s]);
+    }
     for hkw in head.hkw {
         for state in &mut states {
             *state = round(*state, L::splat(hkw));
@@ -212,10 +221,12 @@ fn first_words<L: Lanes, const STREAMS: usize>(
     }
     unroll!(step: 16 17 18 19 20 21 22 23 24 25 26 27 28 29 30 31 32 33 34 35 36 37 38 39);
     unroll!(step: 40 41 42 43 44 45 46 47 48 49 50 51 52 53 54 55 56 57 58 59 60 61 62);
-    array::from_fn(|s| {
+    let mut words = w12;
+    for s in 0..STREAMS {
         let (t1, t2) = sums(states[s], states[s][7].add(kw[s][63 - 16]));
-        t1.add(t2).add(L::splat(head.feed))
-    })
+        words[s] = t1.add(t2).add(L::splat(head.feed));
+    }
+    words
 }
 
 /// One round with the sum h + K + w; h itself is not read.
