@@ -162,6 +162,37 @@ pub enum Command {
     Status(NodeArgs),
     /// Replay a stopped node's chain from its first block and check every rule
     Verify(NodeArgs),
+    /// Measure the nonce search on this machine, its answers checked first
+    Bench(BenchArgs),
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Only these kernels [default: all that this CPU has]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub kernel: Vec<KernelChoice>,
+    /// With so many midstates sharing each message schedule
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "M,M,...")]
+    pub midstates: Vec<Midstates>,
+    /// Sweep over these numbers of threads [default: 1 and all]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub threads: Vec<NonZeroUsize>,
+    /// How many samples of each variant
+    #[arg(long, default_value = "11", value_name = "N")]
+    pub rounds: NonZeroU32,
+    /// Print JSON, with every sample
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON to a file, too
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with a saved report
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Fail if a variant reaches less than so many per cent of its saved rate
+    #[arg(long, value_name = "PERCENT", requires = "compare")]
+    pub fail_under: Option<f64>,
 }
 
 /// Which node is asked.

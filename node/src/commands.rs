@@ -1,5 +1,6 @@
 //! What the program can do: one file per command, and the choice between them.
 
+pub mod bench;
 pub mod devnet;
 pub mod generate;
 pub mod init;
@@ -46,6 +47,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Balance(args)) => inspect::balance(common, args),
         Some(Command::Status(args)) => inspect::status(common, args),
         Some(Command::Verify(args)) => inspect::verify(common, args),
+        Some(Command::Bench(args)) => bench::run(args),
     }
 }
 

@@ -10,6 +10,8 @@ pub mod ec2;
 
 pub mod args;
 
+pub mod bench;
+
 pub mod config;
 
 pub mod transport;
