@@ -1,3 +1,4 @@
-//! The program's integration tests, in one binary.
+//! The node's integration tests, in one binary.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod store;
