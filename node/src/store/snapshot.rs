@@ -112,6 +112,48 @@ impl Snapshot {
         self.balances.len().map_err(unreadable)
     }
 
+    pub(super) fn records(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(Hash, Record), StoreError>>, StoreError> {
+        let range = self.records.range::<&[u8; 32]>(..).map_err(unreadable)?;
+        Ok(range.map(|entry| {
+            let (hash, bytes) = entry.map_err(unreadable)?;
+            let hash = Hash(*hash.value());
+            let record = codec::decode_record(bytes.value());
+            Ok((hash, record.map_err(|error| malformed("record of block", &hash, error))?))
+        }))
+    }
+
+    pub(super) fn bodies(&self) -> Result<impl Iterator<Item = Result<Hash, StoreError>>, StoreError> {
+        keys(&self.bodies)
+    }
+
+    pub(super) fn bodies_len(&self) -> Result<u64, StoreError> {
+        self.bodies.len().map_err(unreadable)
+    }
+
+    pub(super) fn undo_hashes(&self) -> Result<impl Iterator<Item = Result<Hash, StoreError>>, StoreError> {
+        keys(&self.undo)
+    }
+
+    pub(super) fn undo_len(&self) -> Result<u64, StoreError> {
+        self.undo.len().map_err(unreadable)
+    }
+
+    pub(super) fn index(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(TxId, Height), StoreError>>, StoreError> {
+        let range = self.mined.range::<&[u8; 32]>(..).map_err(unreadable)?;
+        Ok(range.map(|entry| {
+            let (id, height) = entry.map_err(unreadable)?;
+            Ok((TxId(Hash(*id.value())), Height(height.value())))
+        }))
+    }
+
+    pub(super) fn index_len(&self) -> Result<u64, StoreError> {
+        self.mined.len().map_err(unreadable)
+    }
+
     pub(super) fn new(read: &ReadTransaction, network: NetworkId) -> Result<Self, StoreError> {
         Ok(Self {
             network,
@@ -206,6 +248,13 @@ fn table<K: Key, V: Value>(
     definition: TableDefinition<'_, K, V>,
 ) -> Result<ReadOnlyTable<K, V>, StoreError> {
     read.open_table(definition).map_err(unreadable)
+}
+
+fn keys<V: Value>(
+    table: &ReadOnlyTable<&'static [u8; 32], V>,
+) -> Result<impl Iterator<Item = Result<Hash, StoreError>> + use<V>, StoreError> {
+    let range = table.range::<&[u8; 32]>(..).map_err(unreadable)?;
+    Ok(range.map(|entry| entry.map(|(hash, _)| Hash(*hash.value())).map_err(unreadable)))
 }
 
 fn fixed<const N: usize>(name: &str, bytes: &[u8]) -> Result<[u8; N], StoreError> {
