@@ -34,18 +34,27 @@ use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Tran
 
 pub(crate) use progress::Position;
 
+/// More would be read into memory at once.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
+
 /// The limits of a spool; the default suits a network of a few nodes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The largest payload that is sent or received.
+    /// The largest payload that is sent or received; 64 MiB at most.
     pub message_bytes_max: usize,
     /// What may wait in one inbox, to within a segment per sender; transactions may take half of it, so that they
-    /// never crowd out blocks. Past it, `send` refuses with [`TransportError::InboxFull`].
+    /// never crowd out blocks. Past it, `send` refuses with [`TransportError::InboxFull`]: what was accepted is kept.
     pub inbox_bytes_max: u64,
     /// The size at which a log goes on in a new file.
     pub segment_bytes: u64,
     /// Flush every message and every acknowledgement to the disk: also survives power cuts, and costs most of the speed.
     pub fsync: bool,
+}
+
+impl Options {
+    fn bounded(self) -> Self {
+        Self { message_bytes_max: self.message_bytes_max.min(MESSAGE_BYTES_MAX), ..self }
+    }
 }
 
 impl Default for Options {
@@ -63,6 +72,7 @@ impl Default for Options {
 ///
 /// Fails with [`TransportError::InboxTaken`] while another process or instance runs under this id.
 pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, TransportError> {
+    let options = options.bounded();
     let inbox = names::inbox(dir, id);
     fs::create_dir_all(&inbox).map_err(TransportError::io("create", &inbox))?;
     let lock = lock(&inbox, id)?;
@@ -75,7 +85,7 @@ pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, Transport
 ///
 /// `name` begins its file names, which are made unique, so any number of clients may share a name.
 pub fn client(dir: &Path, name: &str, options: Options) -> Result<Local, TransportError> {
-    let outbox = Outbox::new(dir, names::Sender::client(name)?, options)?;
+    let outbox = Outbox::new(dir, names::Sender::client(name)?, options.bounded())?;
     Ok(Local { outbox, incoming: crossbeam_channel::never(), running: None })
 }
 

@@ -222,7 +222,10 @@ impl Inbox {
 
     fn forget(&mut self, name: &LogName) {
         self.logs.remove(name);
-        self.progress.forget(name);
+        if self.progress.forget(name) {
+            // Should they be found again, they must not be taken for repetitions and count as done.
+            self.recent = Recent::default();
+        }
     }
 
     fn due(&mut self, kind: Kind) -> &mut Due {
