@@ -6,7 +6,7 @@ use super::Node;
 use crate::block::Block;
 use crate::effect::{Effect, Notice, Now, SyncFailure};
 use crate::header::Header;
-use crate::message::{BlocksReply, HASHES_MAX, Message, Request};
+use crate::message::{BlocksReply, HASHES_MAX, Message, Request, headers_max};
 use crate::rules::check_block;
 use crate::store::{Store, StoreError};
 use crate::sync::{self, Next, Sync};
@@ -104,7 +104,8 @@ impl<S: Store> Node<S> {
         if !self.may_ask(now, request.from, effects) {
             return Ok(());
         }
-        let (headers, more) = sync::headers_after(&self.overlay(), &request.hashes, &self.tip)?;
+        let count_max = headers_max(&self.network.limits);
+        let (headers, more) = sync::headers_after(&self.overlay(), &request.hashes, &self.tip, count_max)?;
         let reply = Message::Headers { from: self.options.id, nonce: request.nonce, headers, more };
         self.send(request.from, &reply, effects);
         Ok(())

@@ -339,6 +339,22 @@ fn replies_keep_the_networks_limit() {
     assert!(matches!(&outcome.sent[..], [(PEER, Message::Blocks { blocks, .. })] if blocks.len() == 1));
 }
 
+/// A reply of 500 headers has 118 kB. In a network whose messages are smaller it was refused by whoever had asked for
+/// it, so that a node more than a few dozen blocks behind never caught up.
+#[test]
+fn a_long_chain_is_fetched_in_the_smallest_messages() {
+    let mut file = network_file();
+    file.limits = Limits { block_transactions: 1, message_bytes: 16 * 1024, ..Limits::default() };
+    let (mut rig, mut ahead) = (Rig::with(&file), peer(&file));
+    for block in ahead.branch(&ahead.network().genesis, 300, 1) {
+        ahead.receive(None, &Message::Block(block.into()));
+    }
+    let outcome = claim(&mut rig, PEER, 300);
+    let count = converse(&mut rig, &mut ahead, outcome);
+    assert_eq!(rig.node.tip().hash, ahead.node.tip().hash);
+    assert!(count < 100, "{count} messages");
+}
+
 #[test]
 fn a_node_that_comes_back_after_long_catches_up_and_falls_silent() {
     let file = network_file();
@@ -405,6 +421,19 @@ fn a_peer_that_we_overtook_is_not_to_blame() {
     let outcome = headers(&mut rig, asked.nonce, &chain[..2], false);
     assert_eq!(outcome.notices, failed(SyncFailure::NoBetter));
     assert!(asks(&claim(&mut rig, PEER, 4)), "its next claim is believed");
+}
+
+/// A peer could hold the only sync there is by sending our own chain back, one header in a reply, each just in time.
+#[test]
+fn a_reply_that_is_not_the_last_is_full() {
+    let mut rig = Rig::new();
+    let chain = rig.branch(&rig.network().genesis, 3, 1);
+    for block in &chain {
+        rig.push(block);
+    }
+    let asked = request(&claim(&mut rig, PEER, 9), PEER);
+    let outcome = headers(&mut rig, asked.nonce, &chain[..1], true);
+    assert_eq!(outcome.notices, failed(SyncFailure::Incoherent));
 }
 
 #[test]
