@@ -410,6 +410,26 @@ fn an_orphan_starts_a_sync_with_its_sender() {
     assert_eq!(rig.node.tip().hash, chain[2].header.hash());
 }
 
+/// An orphan's difficulty is that of its unknown parent's chain, so it was not looked at: blocks of the easiest
+/// difficulty there is, which cost nothing, filled the store of orphans and set off a sync each.
+#[test]
+fn an_orphan_without_the_networks_work_is_refused() {
+    let mut rig = Rig::new();
+    let chain = rig.branch(&rig.network().genesis, 2, 1);
+    let mut block = chain[1].clone();
+    block.header.bits = Bits(0x2100_ffff);
+    let block = remade(block);
+    let before = rig.state();
+    let outcome = rig.push(&block);
+    let expected = rig.network().bits;
+    let error = quarry_core::rules::HeaderError::WrongBits { bits: block.header.bits, expected }.into();
+    let refused = Notice::BlockRefused { from: Some(PEER), hash: block.header.hash(), error };
+    assert_eq!(outcome.notices, [refused]);
+    assert!(!asks(&outcome));
+    assert!(rig.node.orphans().is_empty());
+    assert_eq!(rig.state(), before);
+}
+
 #[test]
 fn a_peer_that_we_overtook_is_not_to_blame() {
     let mut rig = Rig::new();
