@@ -430,6 +430,29 @@ fn an_orphan_without_the_networks_work_is_refused() {
     assert_eq!(rig.state(), before);
 }
 
+/// One sync runs at a time, with whoever claims most. A peer that claims what it does not have, and then answers that
+/// its chain is no better after all, was asked again at its next claim, and so for ever, before anybody else.
+#[test]
+fn a_peer_that_claims_what_it_has_not_makes_room_for_others() {
+    let mut rig = Rig::new();
+    let asked = request(&claim(&mut rig, PEER, 1_000), PEER);
+    claim(&mut rig, BYSTANDER, 5);
+    let outcome = headers(&mut rig, asked.nonce, &[], false);
+    assert_eq!(outcome.notices[..1], failed(SyncFailure::NoBetter)[..]);
+    let asked = request(&outcome, BYSTANDER);
+    assert!(!asks(&claim(&mut rig, PEER, 2_000)));
+    let chain = rig.branch(&rig.network().genesis, 5, 1);
+    let headers = chain.iter().map(|block| block.header).collect();
+    let reply = Message::Headers { from: BYSTANDER, nonce: asked.nonce, headers, more: false };
+    let asked = request(&rig.receive(Some(BYSTANDER), &reply), BYSTANDER);
+    let reply = Message::Blocks { from: BYSTANDER, nonce: asked.nonce, blocks: chain };
+    let outcome = rig.receive(Some(BYSTANDER), &reply);
+    assert_eq!(outcome.notices.last(), Some(&Notice::SyncFinished(BYSTANDER)));
+    assert!(!asks(&outcome), "the first peer has to wait");
+    rig.advance(31 * SECOND_US);
+    assert!(asks(&claim(&mut rig, PEER, 3_000)), "but not for ever");
+}
+
 #[test]
 fn a_peer_that_we_overtook_is_not_to_blame() {
     let mut rig = Rig::new();
