@@ -10,7 +10,7 @@ use crate::header::Header;
 use crate::message::{HASHES_MAX, headers_max};
 use crate::network::Network;
 use crate::rules::{self, BlockError};
-use crate::store::{Overlay, Status, StoreError};
+use crate::store::{Overlay, Record, Status, StoreError};
 use crate::target::Work;
 use crate::units::{Hash, Height, NodeId, Timestamp};
 
@@ -125,6 +125,9 @@ impl Sync {
             Some(last) if last.hash == header.prev_hash => last,
             Some(_) => return Ok(Err(SyncFailure::Incoherent)),
             None => match overlay.record(&header.prev_hash)? {
+                Some(Record { status: Status::Invalid, .. }) => {
+                    return refused(BlockError::InvalidBranch(header.prev_hash));
+                }
                 Some(record) => Link { hash: header.prev_hash, header: record.header, work: record.work },
                 None => return Ok(Err(SyncFailure::Incoherent)),
             },

@@ -466,6 +466,19 @@ fn a_peer_that_we_overtook_is_not_to_blame() {
     assert!(asks(&claim(&mut rig, PEER, 4)), "its next claim is believed");
 }
 
+/// Headers that stand on a block known to be invalid were followed, and their blocks fetched, all in vain.
+#[test]
+fn headers_on_an_invalid_block_are_refused_at_once() {
+    let mut rig = Rig::new();
+    let bad = rig.next(vec![rig.pay("empty", "bob", 1)]);
+    rig.push(&bad);
+    let on_it = rig.branch(&bad.header, 3, 1);
+    let asked = request(&claim(&mut rig, PEER, 9), PEER);
+    let outcome = headers(&mut rig, asked.nonce, &on_it, false);
+    let error = BlockError::InvalidBranch(bad.header.hash());
+    assert_eq!(outcome.notices, failed(SyncFailure::Refused(error)));
+}
+
 /// A peer could hold the only sync there is by sending our own chain back, one header in a reply, each just in time.
 #[test]
 fn a_reply_that_is_not_the_last_is_full() {
