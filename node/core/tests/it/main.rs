@@ -4,6 +4,7 @@
 mod blocks;
 mod headers;
 mod messages;
+mod reorganisations;
 mod rig;
 mod sync;
 mod transactions;
