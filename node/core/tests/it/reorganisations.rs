@@ -243,6 +243,28 @@ fn ids_are_forgotten_after_two_windows_and_remembered_when_that_is_undone() {
     rig.assert_works();
 }
 
+/// After a night without blocks the first one forgot the ids of the whole evening at once, and kept all of them in
+/// memory while it did, and again when it was undone.
+#[test]
+fn a_block_forgets_the_ids_of_a_bounded_number_of_others() {
+    use quarry_core::ledger::PRUNED_BLOCKS_MAX;
+    let mut rig = forgetful();
+    let evening = rig.branch(&rig.network().genesis, 4 * usize::try_from(PRUNED_BLOCKS_MAX).unwrap(), 1);
+    for block in &evening {
+        rig.push(block);
+    }
+    let mut expected = rig.store().indexed_from.0;
+    for _ in 0..4 {
+        rig.advance(HOUR_US);
+        rig.push(&rig.next(Vec::new()));
+        expected = (expected + PRUNED_BLOCKS_MAX).min(rig.node.tip().header.index.0);
+        assert_eq!(rig.store().indexed_from, Height(expected));
+    }
+    rig.advance(HOUR_US);
+    rig.push(&rig.next(Vec::new()));
+    assert_eq!(rig.store().indexed_from, rig.node.tip().header.index, "it catches up");
+}
+
 #[test]
 fn what_does_not_fit_the_mempool_is_counted() {
     let mut rig = Rig::new();
