@@ -265,6 +265,45 @@ fn a_block_forgets_the_ids_of_a_bounded_number_of_others() {
     assert_eq!(rig.store().indexed_from, rig.node.tip().header.index, "it catches up");
 }
 
+/// The chain may be a little ahead of the clock: then an id is forgotten by the chain's time while the clock still
+/// takes the transaction for young, and it waits though it was mined. Once a reorganisation brings the id back, every
+/// block that a node made of what waits was refused.
+#[test]
+fn what_waits_though_it_was_mined_spoils_no_block() {
+    let mut rig = Rig::open(Arc::clone(forgetful().node.network()), MemoryStore::default(), |options| {
+        options.mine = true
+    });
+    let genesis = rig.network().genesis;
+    let start = genesis.timestamp.saturating_add(SECOND_US);
+    rig.now.utc = start;
+    let twice = rig.pay_at("alice", "bob", 1, 60 * SECOND_US.cast_signed());
+    let first = later(&rig, &genesis, SECOND_US, vec![twice.clone()]);
+    // The chain is 119 s ahead of the clock.
+    rig.now.utc = start.saturating_add(5 * SECOND_US);
+    let second = later(&rig, &first.header, 121 * SECOND_US, Vec::new());
+    rig.push(&first);
+    rig.push(&second);
+    assert!(rig.store().mined.is_empty());
+    rig.relay(vec![twice.clone()]);
+    assert_eq!(waiting(&rig), [twice.id()]);
+    // This branch is level with the clock.
+    let branch = rig.branch(&first.header, 2, 9);
+    for block in &branch {
+        rig.push(block);
+    }
+    assert_eq!(rig.node.tip().hash, branch[1].header.hash());
+    let honest = rig.pay("open0", "bob", 5);
+    rig.relay(vec![honest.clone()]);
+    rig.wait();
+    let outcome = rig.find();
+    assert!(
+        matches!(outcome.notices[..], [Notice::Extended { transactions: 1, .. }]),
+        "{:?}",
+        outcome.notices
+    );
+    assert_eq!(rig.store().mined.get(&honest.id()), Some(&Height(4)));
+}
+
 #[test]
 fn what_does_not_fit_the_mempool_is_counted() {
     let mut rig = Rig::new();
