@@ -231,6 +231,21 @@ fn a_restart_announces_what_was_not_durable() {
     assert!(outcome.sent.is_empty(), "once is enough");
 }
 
+/// A node that was started alone kept its old announcements for ever: nobody was there to make them to, and the next
+/// list of peers was not the first.
+#[test]
+fn an_announcement_to_nobody_is_done() {
+    let mut rig = Rig::mining();
+    rig.relay(vec![rig.pay("alice", "bob", 1)]);
+    rig.wait();
+    let (_, number) = announced(&rig.find());
+    let mut reopened = rig.reopened_without_peers();
+    let outcome = reopened.step(Event::Peers(vec![SELF]));
+    assert_eq!(outcome.announcements, [number]);
+    reopened.step(Event::Announced(number));
+    assert!(reopened.store().outbox.is_empty());
+}
+
 #[test]
 fn a_node_alone_mines_for_itself() {
     let mut rig = Rig::mining();
