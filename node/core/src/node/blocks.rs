@@ -82,6 +82,9 @@ impl<S: Store> Node<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
+        if self.peers.ids().is_empty() {
+            effects.push(Effect::NobodyToTell(number));
+        }
         let message = Message::Block(block);
         self.broadcast(&message, Some(number), effects);
         Ok(())

@@ -4,6 +4,9 @@
 mod blocks;
 mod headers;
 mod messages;
+mod mining;
+mod relay;
+mod reorganisations;
 mod rig;
 mod sync;
 mod transactions;

@@ -98,16 +98,7 @@ impl Rig {
     }
 
     pub(crate) fn open(network: Arc<Network>, store: MemoryStore, change: impl FnOnce(&mut Options)) -> Self {
-        let mut options = Options {
-            id: SELF,
-            miner: AccountId::open("miner"),
-            mine: false,
-            mine_empty: false,
-            seed: 7,
-            status_interval_us: 5 * SECOND_US,
-            relay_window_us: SECOND_US,
-            reply_timeout_us: 10 * SECOND_US,
-        };
+        let mut options = Self::options();
         change(&mut options);
         let utc = Timestamp::from_micros(GENESIS_US + HOUR_US).unwrap();
         let now = Now { utc, elapsed_us: 0 };
@@ -117,11 +108,31 @@ impl Rig {
         rig
     }
 
+    fn options() -> Options {
+        Options {
+            id: SELF,
+            miner: AccountId::open("miner"),
+            mine: false,
+            mine_empty: false,
+            seed: 7,
+            status_interval_us: 5 * SECOND_US,
+            relay_window_us: SECOND_US,
+            reply_timeout_us: 10 * SECOND_US,
+        }
+    }
+
     /// The node that goes on from what is durable now.
     pub(crate) fn reopened(&self) -> Self {
         let mut rig = Self::open(Arc::clone(self.node.network()), self.node.store().clone(), |_| {});
         rig.now.utc = self.now.utc;
         rig
+    }
+
+    /// The same before its transport has said who is there.
+    pub(crate) fn reopened_without_peers(&self) -> Self {
+        let options = Self::options();
+        let node = Node::open(Arc::clone(self.node.network()), options, self.node.store().clone(), self.now);
+        Self { node: node.unwrap(), now: self.now }
     }
 
     pub(crate) fn network(&self) -> &Network {

@@ -339,6 +339,22 @@ fn replies_keep_the_networks_limit() {
     assert!(matches!(&outcome.sent[..], [(PEER, Message::Blocks { blocks, .. })] if blocks.len() == 1));
 }
 
+/// A reply of 500 headers has 118 kB. In a network whose messages are smaller it was refused by whoever had asked for
+/// it, so that a node more than a few dozen blocks behind never caught up.
+#[test]
+fn a_long_chain_is_fetched_in_the_smallest_messages() {
+    let mut file = network_file();
+    file.limits = Limits { block_transactions: 1, message_bytes: 16 * 1024, ..Limits::default() };
+    let (mut rig, mut ahead) = (Rig::with(&file), peer(&file));
+    for block in ahead.branch(&ahead.network().genesis, 300, 1) {
+        ahead.receive(None, &Message::Block(block.into()));
+    }
+    let outcome = claim(&mut rig, PEER, 300);
+    let count = converse(&mut rig, &mut ahead, outcome);
+    assert_eq!(rig.node.tip().hash, ahead.node.tip().hash);
+    assert!(count < 100, "{count} messages");
+}
+
 #[test]
 fn a_node_that_comes_back_after_long_catches_up_and_falls_silent() {
     let file = network_file();
@@ -394,6 +410,49 @@ fn an_orphan_starts_a_sync_with_its_sender() {
     assert_eq!(rig.node.tip().hash, chain[2].header.hash());
 }
 
+/// An orphan's difficulty is that of its unknown parent's chain, so it was not looked at: blocks of the easiest
+/// difficulty there is, which cost nothing, filled the store of orphans and set off a sync each.
+#[test]
+fn an_orphan_without_the_networks_work_is_refused() {
+    let mut rig = Rig::new();
+    let chain = rig.branch(&rig.network().genesis, 2, 1);
+    let mut block = chain[1].clone();
+    block.header.bits = Bits(0x2100_ffff);
+    let block = remade(block);
+    let before = rig.state();
+    let outcome = rig.push(&block);
+    let expected = rig.network().bits;
+    let error = quarry_core::rules::HeaderError::WrongBits { bits: block.header.bits, expected }.into();
+    let refused = Notice::BlockRefused { from: Some(PEER), hash: block.header.hash(), error };
+    assert_eq!(outcome.notices, [refused]);
+    assert!(!asks(&outcome));
+    assert!(rig.node.orphans().is_empty());
+    assert_eq!(rig.state(), before);
+}
+
+/// One sync runs at a time, with whoever claims most. A peer that claims what it does not have, and then answers that
+/// its chain is no better after all, was asked again at its next claim, and so for ever, before anybody else.
+#[test]
+fn a_peer_that_claims_what_it_has_not_makes_room_for_others() {
+    let mut rig = Rig::new();
+    let asked = request(&claim(&mut rig, PEER, 1_000), PEER);
+    claim(&mut rig, BYSTANDER, 5);
+    let outcome = headers(&mut rig, asked.nonce, &[], false);
+    assert_eq!(outcome.notices[..1], failed(SyncFailure::NoBetter)[..]);
+    let asked = request(&outcome, BYSTANDER);
+    assert!(!asks(&claim(&mut rig, PEER, 2_000)));
+    let chain = rig.branch(&rig.network().genesis, 5, 1);
+    let headers = chain.iter().map(|block| block.header).collect();
+    let reply = Message::Headers { from: BYSTANDER, nonce: asked.nonce, headers, more: false };
+    let asked = request(&rig.receive(Some(BYSTANDER), &reply), BYSTANDER);
+    let reply = Message::Blocks { from: BYSTANDER, nonce: asked.nonce, blocks: chain };
+    let outcome = rig.receive(Some(BYSTANDER), &reply);
+    assert_eq!(outcome.notices.last(), Some(&Notice::SyncFinished(BYSTANDER)));
+    assert!(!asks(&outcome), "the first peer has to wait");
+    rig.advance(31 * SECOND_US);
+    assert!(asks(&claim(&mut rig, PEER, 3_000)), "but not for ever");
+}
+
 #[test]
 fn a_peer_that_we_overtook_is_not_to_blame() {
     let mut rig = Rig::new();
@@ -405,6 +464,32 @@ fn a_peer_that_we_overtook_is_not_to_blame() {
     let outcome = headers(&mut rig, asked.nonce, &chain[..2], false);
     assert_eq!(outcome.notices, failed(SyncFailure::NoBetter));
     assert!(asks(&claim(&mut rig, PEER, 4)), "its next claim is believed");
+}
+
+/// Headers that stand on a block known to be invalid were followed, and their blocks fetched, all in vain.
+#[test]
+fn headers_on_an_invalid_block_are_refused_at_once() {
+    let mut rig = Rig::new();
+    let bad = rig.next(vec![rig.pay("empty", "bob", 1)]);
+    rig.push(&bad);
+    let on_it = rig.branch(&bad.header, 3, 1);
+    let asked = request(&claim(&mut rig, PEER, 9), PEER);
+    let outcome = headers(&mut rig, asked.nonce, &on_it, false);
+    let error = BlockError::InvalidBranch(bad.header.hash());
+    assert_eq!(outcome.notices, failed(SyncFailure::Refused(error)));
+}
+
+/// A peer could hold the only sync there is by sending our own chain back, one header in a reply, each just in time.
+#[test]
+fn a_reply_that_is_not_the_last_is_full() {
+    let mut rig = Rig::new();
+    let chain = rig.branch(&rig.network().genesis, 3, 1);
+    for block in &chain {
+        rig.push(block);
+    }
+    let asked = request(&claim(&mut rig, PEER, 9), PEER);
+    let outcome = headers(&mut rig, asked.nonce, &chain[..1], true);
+    assert_eq!(outcome.notices, failed(SyncFailure::Incoherent));
 }
 
 #[test]
