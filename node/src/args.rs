@@ -15,11 +15,7 @@ use quarry_core::units::{Amount, Hash, Height, NodeId};
 /// whole network with a generator of transactions, to look at. The files of a network are in one directory: see --dir.
 #[derive(Debug, Parser)]
 #[command(name = "node", version, max_term_width = 110)]
-#[command(
-    subcommand_negates_reqs = true,
-    subcommand_precedence_over_arg = true,
-    arg_required_else_help = true
-)]
+#[command(subcommand_negates_reqs = true, arg_required_else_help = true)]
 #[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do, where it is not to run one node.
@@ -474,6 +470,12 @@ mod tests {
             Cli::try_parse_from(["node", "--log", "debug", "devnet", "--nodes", "2", "--dir", "x"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Devnet(DevnetArgs { nodes: 2, .. }))));
         assert_eq!(cli.common.dir, Some("x".into()));
+        // A value that is spelt like a command is a value.
+        let cli = Cli::try_parse_from(["node", "0", "--dir", "devnet"]).unwrap();
+        assert_eq!((cli.run.id, cli.common.dir), (Some(NodeId(0)), Some("devnet".into())));
+        assert!(cli.command.is_none());
+        let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Chain(_))));
         let cli =
             Cli::try_parse_from("node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2".split(' ')).unwrap();
         assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
