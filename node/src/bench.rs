@@ -25,8 +25,11 @@ const CANCELS: usize = 200;
 /// No hash is below it, so a search runs to its end.
 const NO_HIT: [u8; 32] = [0; 32];
 /// Lowest hits of [`job`] with five hex zeros, by number of heads; computed once with the sha2 crate alone.
-const ANSWERS: [(usize, Hit); 3] =
-    [(1, Hit { nonce: 0, head: 0 }), (4, Hit { nonce: 0, head: 0 }), (16, Hit { nonce: 0, head: 0 })];
+const ANSWERS: [(usize, Hit); 3] = [
+    (1, Hit { nonce: 1617224, head: 0 }),
+    (4, Hit { nonce: 235495, head: 2 }),
+    (64, Hit { nonce: 14998, head: 21 }),
+];
 
 /// What to measure.
 #[derive(Debug, Clone)]
