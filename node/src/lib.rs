@@ -1,4 +1,33 @@
-//! The node program: one loop around the protocol core.
+//! The node program: one loop around the protocol core, and the commands around the loop.
+//! A module imports only from modules above it in this list.
 #![forbid(unsafe_code)]
-pub mod store;
+
+pub mod exit;
+
+pub mod clock;
+
+pub mod ec2;
+
+pub mod args;
+
+pub mod bench;
+
+pub mod config;
+
 pub mod transport;
+
+pub mod store;
+
+pub mod query;
+
+pub mod control;
+
+pub mod mining;
+
+pub mod notices;
+
+pub mod printout;
+
+pub mod runtime;
+
+pub mod commands;

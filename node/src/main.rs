@@ -1,2 +1,5 @@
-//! The `node` binary.
-fn main() {}
+//! The `node` binary: see [`node::commands`].
+
+fn main() -> std::process::ExitCode {
+    node::commands::main()
+}

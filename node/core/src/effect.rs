@@ -60,8 +60,6 @@ pub enum Effect {
         /// Where set, [`Event::Announced`] is due once all messages with this number are durable.
         announcement: Option<u64>,
     },
-    /// Nobody is there to announce a block to: [`Event::Announced`] is due at once.
-    NobodyToTell(u64),
     /// Give up the present nonce search and start this one.
     Mine(Arc<Template>),
     /// Give up the present nonce search.

@@ -133,10 +133,14 @@ impl<S: Store> Node<S> {
     /// Takes an event and appends what is to be done to `effects`. An error is final: storage cannot be read.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         match event {
-            Event::Message { from, bytes } => match Message::decode(&bytes, &self.network) {
-                Ok(message) => self.message(now, from, message, effects)?,
-                Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
-            },
+            Event::Message { from, bytes } => {
+                // No transport brings a node its own messages: whoever uses its name is a stranger.
+                let from = from.filter(|from| *from != self.options.id);
+                match Message::decode(&bytes, &self.network) {
+                    Ok(message) => self.message(now, from, message, effects)?,
+                    Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
+                }
+            }
             Event::Peers(members) => self.members(&members, effects)?,
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?
@@ -178,6 +182,11 @@ impl<S: Store> Node<S> {
     /// The store.
     pub fn store(&self) -> &S {
         &self.store
+    }
+
+    /// The node's number.
+    pub fn id(&self) -> NodeId {
+        self.options.id
     }
 
     /// The network's parameters.
@@ -248,7 +257,7 @@ impl<S: Store> Node<S> {
             Message::Blocks { from, nonce, blocks } => self.sync_blocks(now, from, nonce, blocks, effects),
             Message::Status(status) => {
                 self.peers.claimed(&status);
-                if status.reply_wanted {
+                if status.reply_wanted && self.may_ask(now, status.from, effects) {
                     let reply = self.status(false);
                     self.send(status.from, &reply, effects);
                 }

@@ -108,7 +108,12 @@ fn payable(timestamp: Timestamp, parts: &Parts<'_>) -> Result<Vec<Arc<Transactio
         };
         let debited = balance(&payment.from)?.checked_sub(payment.amount);
         let credited = balance(&payment.to)?.checked_add(payment.amount);
-        if let (Some(debited), Some(credited)) = (debited, credited) {
+        // The chain may be ahead of the clock: then it may have forgotten an id of which the clock says that it is
+        // young, and remember it after a reorganisation.
+        let is_mined = || overlay.mined(&transaction.id()).map(|height| height.is_some());
+        if let (Some(debited), Some(credited)) = (debited, credited)
+            && !is_mined()?
+        {
             balances.insert(payment.from, debited);
             balances.insert(payment.to, credited);
             transactions.push(Arc::clone(transaction));

@@ -47,6 +47,12 @@ pub enum TransportError {
         /// Where they begin.
         offset: u64,
     },
+    /// The note of how far a receiver was is unreadable, so it begins again at the oldest message there is.
+    #[error("damaged cursor {}: messages already handled are delivered again", cursor.display())]
+    CursorLost {
+        /// The file it was in.
+        cursor: PathBuf,
+    },
     /// A name that cannot be part of a client's file names.
     #[error(
         "not a client name of 1 to 32 lower-case letters, digits and dashes that begins with a letter: `{0}`"

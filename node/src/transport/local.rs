@@ -1,20 +1,49 @@
 //! The embedded transport: a spool of append-only files that the nodes of one machine share, without a daemon.
 //! Invariant: a message that `send` has accepted is delivered until it is acknowledged, whoever is killed meanwhile.
+//!
+//! The layout and the reasons are in `local/README.md`.
+
+mod bell;
+mod cursor;
+mod frame;
+mod inbox;
+mod log;
+mod names;
+mod outbox;
+mod progress;
+mod pump;
+mod recent;
 
 use std::collections::BTreeSet;
-use std::path::Path;
+use std::fs::{self, File, OpenOptions, TryLockError};
+use std::os::unix::net::UnixDatagram;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
+use std::thread::{self, JoinHandle};
 
-use crossbeam_channel::Receiver;
+use crossbeam_channel::{Receiver, Sender};
 use quarry_core::units::NodeId;
 
-use crate::transport::{Handover, Incoming, Outgoing, Receipt, Transport, TransportError};
+use crate::transport::local::bell::{Bell, Doorbell};
+use crate::transport::local::inbox::Inbox;
+use crate::transport::local::outbox::Outbox;
+use crate::transport::local::progress::Progress;
+use crate::transport::local::pump::Pump;
+use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Transport, TransportError};
+
+pub(crate) use progress::Position;
+
+/// More would be read into memory at once.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// The limits of a spool; the default suits a network of a few nodes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The largest payload that is sent or received.
+    /// The largest payload that is sent or received; 64 MiB at most.
     pub message_bytes_max: usize,
-    /// What may wait in one inbox; transactions may take half of it, so that they never crowd out blocks.
+    /// What may wait in one inbox, to within a segment per sender; transactions may take half of it, so that they
+    /// never crowd out blocks. Past it, `send` refuses with [`TransportError::InboxFull`]: what was accepted is kept.
     pub inbox_bytes_max: u64,
     /// The size at which a log goes on in a new file.
     pub segment_bytes: u64,
@@ -22,12 +51,18 @@ pub struct Options {
     pub fsync: bool,
 }
 
+impl Options {
+    fn bounded(self) -> Self {
+        Self { message_bytes_max: self.message_bytes_max.min(MESSAGE_BYTES_MAX), ..self }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             message_bytes_max: 256 << 10,
             inbox_bytes_max: 256 << 20,
-            segment_bytes: 1 << 20,
+            segment_bytes: 2 << 20,
             fsync: false,
         }
     }
@@ -37,38 +72,142 @@ impl Default for Options {
 ///
 /// Fails with [`TransportError::InboxTaken`] while another process or instance runs under this id.
 pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, TransportError> {
-    unimplemented!()
+    let options = options.bounded();
+    let inbox = names::inbox(dir, id);
+    fs::create_dir_all(&inbox).map_err(TransportError::io("create", &inbox))?;
+    let lock = lock(&inbox, id)?;
+    let (running, incoming) = Running::start(dir, id, &options, lock)?;
+    let outbox = Outbox::new(dir, names::Sender::Node(id), options)?;
+    Ok(Local { outbox, incoming, running: Some(running) })
 }
 
 /// A sender without an inbox, such as the generator: it never receives anything.
 ///
 /// `name` begins its file names, which are made unique, so any number of clients may share a name.
 pub fn client(dir: &Path, name: &str, options: Options) -> Result<Local, TransportError> {
-    unimplemented!()
+    let outbox = Outbox::new(dir, names::Sender::client(name)?, options.bounded())?;
+    Ok(Local { outbox, incoming: crossbeam_channel::never(), running: None })
 }
 
 /// The inboxes that exist under `dir`; none where there is no such directory yet.
 pub fn inboxes(dir: &Path) -> Result<BTreeSet<NodeId>, TransportError> {
-    unimplemented!()
+    names::inboxes(dir)
 }
 
 /// A node's or a client's end of the spool.
 #[derive(Debug)]
-pub struct Local {}
+pub struct Local {
+    outbox: Outbox,
+    incoming: Receiver<Incoming>,
+    running: Option<Running>,
+}
 
 impl Transport for Local {
     fn send(&self, to: NodeId, message: Outgoing) -> Result<Handover, TransportError> {
-        unimplemented!()
+        self.outbox.send(to, &message).map(|()| Handover::Durable)
     }
 
     fn incoming(&self) -> &Receiver<Incoming> {
-        unimplemented!()
+        &self.incoming
     }
 
     fn acknowledge(&self, receipts: Vec<Receipt>) -> Result<(), TransportError> {
-        unimplemented!()
+        let Some(running) = &self.running else {
+            return Ok(());
+        };
+        let positions = receipts.into_iter().map(|Receipt(ReceiptInner::Local(position))| position);
+        if running.progress.acknowledge(positions)? {
+            running.wake();
+        }
+        Ok(())
     }
 }
 
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub(crate) struct Position;
+/// A node's inbox while it is open: the threads that deliver from it, and the lock that keeps others out.
+#[derive(Debug)]
+struct Running {
+    inbox: PathBuf,
+    progress: Arc<Progress>,
+    wake: Sender<()>,
+    stop: Arc<AtomicBool>,
+    threads: Vec<JoinHandle<()>>,
+    /// Let go of after the threads have ended: fields are dropped after `drop`.
+    _lock: File,
+}
+
+impl Running {
+    fn start(
+        dir: &Path,
+        id: NodeId,
+        options: &Options,
+        lock: File,
+    ) -> Result<(Self, Receiver<Incoming>), TransportError> {
+        let inbox = names::inbox(dir, id);
+        let (out, incoming) = crossbeam_channel::bounded(pump::AHEAD_MAX);
+        let (wake, woken) = crossbeam_channel::bounded(1);
+        let progress = Arc::new(Progress::default());
+        let stop = Arc::new(AtomicBool::new(false));
+        let pump =
+            Pump::new(dir, id, Inbox::new(&inbox, options, progress.clone()), out, woken, stop.clone());
+        let bell = Bell::hang(&inbox, pump::TICK);
+        let (ring, stopped) = (wake.clone(), stop.clone());
+
+        let mut running = Self { inbox, progress, wake, stop, threads: Vec::new(), _lock: lock };
+        running.spawn("inbox", move || pump.run())?;
+        running.spawn("bell", move || listen(&bell, &ring, &stopped))?;
+        Ok((running, incoming))
+    }
+
+    fn spawn(&mut self, name: &str, work: impl FnOnce() + Send + 'static) -> Result<(), TransportError> {
+        let thread = thread::Builder::new().name(name.to_owned()).spawn(work);
+        self.threads.push(thread.map_err(TransportError::io("start a thread for", &self.inbox))?);
+        Ok(())
+    }
+
+    fn wake(&self) {
+        let _when_full_it_is_woken_already = self.wake.try_send(());
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop.store(true, Ordering::Relaxed);
+        self.wake();
+        if let (Ok(doorbell), Ok(socket)) = (Doorbell::at(&self.inbox), UnixDatagram::unbound()) {
+            doorbell.ring(&socket);
+        }
+        for thread in self.threads.drain(..) {
+            let _a_panic_was_printed = thread.join();
+        }
+    }
+}
+
+/// Wakes the pump when the bell rings, and once more for what was written after the ring.
+fn listen(bell: &Bell, wake: &Sender<()>, stop: &AtomicBool) {
+    loop {
+        let rung = bell.wait();
+        if wake.send(()).is_err() || stop.load(Ordering::Relaxed) {
+            return;
+        }
+        if rung {
+            thread::sleep(bell::LOOK_AGAIN);
+            let _when_full_it_looks_anyway = wake.try_send(());
+        }
+    }
+}
+
+/// Takes the inbox for this process, until the file is closed.
+fn lock(inbox: &Path, id: NodeId) -> Result<File, TransportError> {
+    let path = inbox.join(names::LOCK);
+    let file = OpenOptions::new()
+        .write(true)
+        .create(true)
+        .truncate(false)
+        .open(&path)
+        .map_err(TransportError::io("open", &path))?;
+    match file.try_lock() {
+        Ok(()) => Ok(file),
+        Err(TryLockError::WouldBlock) => Err(TransportError::InboxTaken { id, inbox: inbox.to_owned() }),
+        Err(TryLockError::Error(error)) => Err(TransportError::io("lock", &path)(error)),
+    }
+}

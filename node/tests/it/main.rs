@@ -1,4 +1,6 @@
-//! The node's integration tests, in one binary.
+//! The node program's integration tests, in one binary.
 #![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod store;
+mod tidy;
+mod transport;

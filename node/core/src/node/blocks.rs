@@ -11,6 +11,7 @@ use crate::effect::{Effect, Notice, Now};
 use crate::message::Message;
 use crate::rules::{BlockError, CheckedBlock, check_block};
 use crate::store::{Store, StoreError};
+use crate::sync::Sync;
 use crate::template::{Parts, Template};
 use crate::transaction::Transaction;
 use crate::units::{Hash, NodeId};
@@ -81,6 +82,9 @@ impl<S: Store> Node<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
+        if self.peers.ids().is_empty() {
+            effects.push(Effect::NobodyToTell(number));
+        }
         let message = Message::Block(block);
         self.broadcast(&message, Some(number), effects);
         Ok(())
@@ -189,8 +193,13 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// Starts, renews or ends the nonce search as the tip, the mempool and the clock want it.
+    /// Starts, renews or ends the nonce search as the tip, the mempool, a running sync and the clock want it.
     pub(super) fn refresh_template(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        if self.is_behind() {
+            self.mining.assembled_us = None;
+            self.rest(effects);
+            return Ok(());
+        }
         if self.template_due().is_none_or(|due| now.elapsed_us < due) {
             return Ok(());
         }
@@ -202,10 +211,7 @@ impl<S: Store> Node<S> {
         self.mining.outdated = false;
         self.mining.assembled_us = Some(now.elapsed_us);
         if template.transaction_count() == 0 && !self.options.mine_empty {
-            self.mining.template = None;
-            if core::mem::take(&mut self.mining.searching) {
-                effects.push(Effect::Rest);
-            }
+            self.rest(effects);
             return Ok(());
         }
         let template = Arc::new(template);
@@ -220,7 +226,7 @@ impl<S: Store> Node<S> {
     /// mempool, and from time to time for its timestamp.
     pub(super) fn template_due(&self) -> Option<u64> {
         let Mining { template, assembled_us, outdated, .. } = &self.mining;
-        if !self.options.mine {
+        if !self.options.mine || self.is_behind() {
             return None;
         }
         match (*assembled_us, outdated, template) {
@@ -228,6 +234,18 @@ impl<S: Store> Node<S> {
             (Some(assembled_us), true, _) => Some(assembled_us + TEMPLATE_INTERVAL_US),
             (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
             (Some(_), false, None) => None,
+        }
+    }
+
+    /// Whether a better chain is known to exist: what would be mined meanwhile would be stale.
+    fn is_behind(&self) -> bool {
+        self.sync.as_ref().is_some_and(Sync::is_fetching)
+    }
+
+    fn rest(&mut self, effects: &mut Vec<Effect>) {
+        self.mining.template = None;
+        if core::mem::take(&mut self.mining.searching) {
+            effects.push(Effect::Rest);
         }
     }
 }

@@ -1,0 +1,496 @@
+//! The command line. Invariant: what clap hands on has been parsed into the types that the program works with.
+
+use std::num::{NonZeroU32, NonZeroUsize};
+use std::path::PathBuf;
+use std::str::FromStr;
+
+use clap::{Args, Parser, Subcommand, ValueEnum};
+use miner::cpu::duty::CpuLimit;
+use miner::cpu::kernel::{Kernel, KernelError};
+use quarry_core::units::{Amount, Hash, Height, NodeId};
+
+/// A proof-of-work ledger whose nodes talk through message queues.
+///
+/// `node 0` runs node 0 of the network in this directory; start as many as you like, in any order. `node devnet` runs a
+/// whole network with a generator of transactions, to look at. The files of a network are in one directory: see --dir.
+#[derive(Debug, Parser)]
+#[command(name = "node", version, max_term_width = 110)]
+#[command(subcommand_negates_reqs = true, arg_required_else_help = true)]
+#[command(after_help = EXAMPLES)]
+pub struct Cli {
+    /// What to do, where it is not to run one node.
+    #[command(subcommand)]
+    pub command: Option<Command>,
+    /// How to run one node.
+    #[command(flatten)]
+    pub run: RunArgs,
+    /// What all commands share.
+    #[command(flatten)]
+    pub common: CommonArgs,
+}
+
+const EXAMPLES: &str = "\
+Examples:
+  node devnet                          four nodes and a generator on this machine; Ctrl-C stops them
+  node 0 --backend cpu                 node 0, mining with the CPU
+  node generate --rate 2               two random transactions a second to the nodes of this directory
+  node send --from node0 --to node1 --amount 0.50
+  node chain                           the newest blocks
+  node block 1 --raw | sha256sum       the hash of block 1, computed by somebody else
+  watch cat blockchain0.txt            what node 0 believes, live
+
+Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 verify found a broken rule, 4 in use by a running node,
+5 another network's or version's files, 6 not found, 7 transaction refused.";
+
+/// What all commands share.
+#[derive(Debug, Clone, Args)]
+pub struct CommonArgs {
+    /// The directory of the network's files: network.toml, the stores and message spools under quarry/, and
+    /// blockchain<ID>.txt and ledger<ID>.txt of each node [default: the current one; devnet: ./devnet]
+    #[arg(long, global = true, env = "QUARRY_DIR", value_name = "DIR")]
+    pub dir: Option<PathBuf>,
+    /// The network file [default: network.toml in the directory; without one, the built-in network `demo`]
+    #[arg(long, global = true, env = "QUARRY_NETWORK", value_name = "FILE")]
+    pub network: Option<PathBuf>,
+    /// How log lines look
+    #[arg(long, global = true, env = "QUARRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    pub log_format: LogFormat,
+    /// What is logged: error, warn, info, debug, trace, or a tracing filter
+    #[arg(long, global = true, env = "QUARRY_LOG", default_value = "info", value_name = "FILTER")]
+    pub log: String,
+}
+
+/// How log lines look.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, ValueEnum)]
+pub enum LogFormat {
+    /// Text for people.
+    Human,
+    /// One JSON object a line.
+    Json,
+}
+
+/// How to run one node.
+#[derive(Debug, Clone, Args)]
+pub struct RunArgs {
+    /// The node's number
+    #[arg(required = true, value_name = "ID")]
+    pub id: Option<NodeId>,
+    /// What mines
+    #[command(flatten)]
+    pub mining: MiningArgs,
+    /// The account named as miner of its blocks, which gets the reward, by name or id
+    /// [default: the account node<ID>, if the network has one]
+    #[arg(long, value_name = "ACCOUNT")]
+    pub miner: Option<String>,
+    /// Mine blocks without transactions, too
+    #[arg(long)]
+    pub mine_empty: bool,
+    /// The other nodes: a list such as 0,1,2, or `none` to be cut off [default: all that have an inbox here]
+    #[arg(long, value_name = "IDS")]
+    pub peers: Option<PeerList>,
+    /// Stop when standard input ends, so that the node ends with the program that started it
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// What mines.
+#[derive(Debug, Clone, Args)]
+pub struct MiningArgs {
+    /// What searches for nonces: auto, cpu, or none to take part without mining
+    #[arg(long, default_value = "auto", value_name = "BACKEND")]
+    pub backend: BackendChoice,
+    /// How many threads the CPU searches with [default: all]
+    #[arg(long, value_name = "N")]
+    pub threads: Option<NonZeroUsize>,
+    /// The CPU's code: auto for the fastest by a short calibration, or a name that `node bench` lists
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub kernel: KernelChoice,
+    /// How many midstates share each message schedule; 1 turns the sharing off [default: the fastest number]
+    #[arg(long, value_name = "M")]
+    pub midstates: Option<Midstates>,
+    /// The share of each thread's time that mining may use, in per cent; auto is the baseline of a burstable EC2
+    /// instance (t2, t3, t3a, t4g), and 100 elsewhere
+    #[arg(long, default_value = "100", value_name = "PERCENT")]
+    pub cpu_limit: LimitChoice,
+}
+
+/// A kernel, or the fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelChoice(pub Option<Kernel>);
+
+/// A number of midstates, from 1 to [`miner::HEADS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Midstates(pub NonZeroUsize);
+
+/// A share of CPU time, or the one that costs nothing extra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitChoice(pub Option<CpuLimit>);
+
+/// A backend, or none.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct BackendChoice(pub Option<miner::Backend>);
+
+/// A fixed list of peers.
+#[derive(Debug, Clone, PartialEq, Eq)]
+pub struct PeerList(pub Vec<NodeId>);
+
+/// What to do, where it is not to run one node.
+#[derive(Debug, Subcommand)]
+pub enum Command {
+    /// Run a whole network on this machine: nodes as processes of their own, and a generator of transactions
+    Devnet(DevnetArgs),
+    /// Send random transactions between the open accounts, each to all nodes but a random one
+    Generate(GenerateArgs),
+    /// Send one transaction
+    Send(SendArgs),
+    /// Make or look at a key
+    #[command(subcommand)]
+    Key(KeyCommand),
+    /// Write a network file
+    Init(InitArgs),
+    /// Show the newest blocks
+    Chain(ChainArgs),
+    /// Show a block
+    Block(BlockArgs),
+    /// Show balances
+    Balance(BalanceArgs),
+    /// Show where a running node stands
+    Status(NodeArgs),
+    /// Replay a stopped node's chain from its first block and check every rule
+    Verify(NodeArgs),
+    /// Measure the nonce search on this machine, its answers checked first
+    Bench(BenchArgs),
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Only these kernels [default: all that this CPU has]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub kernel: Vec<KernelChoice>,
+    /// With so many midstates sharing each message schedule
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "M,M,...")]
+    pub midstates: Vec<Midstates>,
+    /// Sweep over these numbers of threads [default: 1 and all]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub threads: Vec<NonZeroUsize>,
+    /// How many samples of each variant
+    #[arg(long, default_value = "11", value_name = "N")]
+    pub rounds: NonZeroU32,
+    /// Print JSON, with every sample
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON to a file, too
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with a saved report
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Fail if a variant reaches less than so many per cent of its saved rate
+    #[arg(long, value_name = "PERCENT", requires = "compare")]
+    pub fail_under: Option<f64>,
+}
+
+/// Which node is asked.
+#[derive(Debug, Clone, Args)]
+pub struct NodeArgs {
+    /// Which node's files to look at [default: the lowest number there is]
+    #[arg(long = "node", value_name = "ID")]
+    pub id: Option<NodeId>,
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
+}
+
+/// A whole network on this machine.
+#[derive(Debug, Args)]
+pub struct DevnetArgs {
+    /// How many nodes, from 1 to 64
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
+    pub nodes: u16,
+    /// Leading hex zeros of every block's hash, from 1 to 63 [default: as in an earlier run, or else 5]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
+    pub difficulty: Option<u32>,
+    /// Transactions a second
+    #[arg(long, default_value_t = Rate(1.0), value_name = "TX/S")]
+    pub rate: Rate,
+    /// Stop after so many seconds [default: run until Ctrl-C]
+    #[arg(long, value_name = "SECONDS")]
+    pub duration: Option<NonZeroU32>,
+    /// Delete what an earlier devnet left in the directory
+    #[arg(long)]
+    pub fresh: bool,
+    /// Make the generator's choices repeatable
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// What mines
+    #[command(flatten)]
+    pub mining: MiningArgs,
+}
+
+/// Random transactions.
+#[derive(Debug, Args)]
+pub struct GenerateArgs {
+    /// Transactions a second; 0 for as fast as possible
+    #[arg(long, default_value_t = Rate(1.0), value_name = "TX/S")]
+    pub rate: Rate,
+    /// Stop after so many transactions [default: run until Ctrl-C]
+    #[arg(long, value_name = "N")]
+    pub count: Option<u64>,
+    /// Make the choices repeatable
+    #[arg(long, value_name = "N")]
+    pub seed: Option<u64>,
+    /// Stop when standard input ends
+    #[arg(long, hide = true)]
+    pub until_stdin_closes: bool,
+}
+
+/// One transaction.
+#[derive(Debug, Args)]
+pub struct SendArgs {
+    /// The open account to pay from, by name or id
+    #[arg(long, value_name = "ACCOUNT", required_unless_present = "key", conflicts_with = "key")]
+    pub from: Option<String>,
+    /// The key file of the account to pay from
+    #[arg(long, value_name = "FILE")]
+    pub key: Option<PathBuf>,
+    /// The account to pay, by name or id
+    #[arg(long, value_name = "ACCOUNT")]
+    pub to: String,
+    /// How much, such as 0.50
+    #[arg(long, value_name = "AMOUNT")]
+    pub amount: Amount,
+    /// Only to this node [default: to all]
+    #[arg(long, value_name = "ID")]
+    pub node: Option<NodeId>,
+}
+
+/// Keys.
+#[derive(Debug, Subcommand)]
+pub enum KeyCommand {
+    /// Make a key and write it to a file that only you can read
+    New {
+        /// The file, which must not exist
+        #[arg(default_value = "key.toml")]
+        file: PathBuf,
+    },
+    /// Show a key file's public key and account id
+    Show {
+        /// The file
+        #[arg(default_value = "key.toml")]
+        file: PathBuf,
+    },
+}
+
+/// A network file.
+#[derive(Debug, Args)]
+pub struct InitArgs {
+    /// The file to write, which must not exist [default: network.toml in the directory]
+    pub file: Option<PathBuf>,
+    /// The network's name
+    #[arg(long, default_value = "quarry")]
+    pub name: String,
+    /// Leading hex zeros of every block's hash
+    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
+    pub difficulty: u32,
+    /// What a block pays to its miner
+    #[arg(long, default_value = "0.00", value_name = "AMOUNT")]
+    pub reward: Amount,
+    /// Accounts node0, node1, ... that anybody may spend from, as in the original [default: accounts with new keys,
+    /// written beside the network file]
+    #[arg(long)]
+    pub open: bool,
+    /// How many accounts
+    #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
+    pub accounts: u16,
+    /// What each account holds in the first block
+    #[arg(long, default_value = "10.00", value_name = "AMOUNT")]
+    pub balance: Amount,
+}
+
+/// The newest blocks.
+#[derive(Debug, Args)]
+pub struct ChainArgs {
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// How many
+    #[arg(long, default_value_t = 10, value_name = "N")]
+    pub count: u32,
+}
+
+/// A block.
+#[derive(Debug, Args)]
+pub struct BlockArgs {
+    /// The block's height or hash
+    pub block: BlockRef,
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeArgs,
+    /// Print the header's 116 bytes, whose SHA-256 is the block's hash
+    #[arg(long, conflicts_with = "json")]
+    pub raw: bool,
+}
+
+/// Balances.
+#[derive(Debug, Args)]
+pub struct BalanceArgs {
+    /// The account, by name or id [default: all]
+    pub account: Option<String>,
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeArgs,
+}
+
+/// A block of the best chain by height, or any block by hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum BlockRef {
+    /// By height.
+    Height(Height),
+    /// By hash.
+    Hash(Hash),
+}
+
+/// A number of transactions a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct Rate(pub f64);
+
+impl FromStr for BackendChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(None));
+        }
+        text.parse()
+            .map(|backend| Self(Some(backend)))
+            .map_err(|error: miner::backend::UnknownBackend| format!("{error}, none"))
+    }
+}
+
+impl FromStr for KernelChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|kernel| Self(Some(kernel))).map_err(|error: KernelError| error.to_string())
+    }
+}
+
+impl FromStr for Midstates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<NonZeroUsize>() {
+            Ok(count) if count.get() <= miner::HEADS_MAX => Ok(Self(count)),
+            _ => Err(format!("not a number from 1 to {}", miner::HEADS_MAX)),
+        }
+    }
+}
+
+impl FromStr for LimitChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let limit = text.trim_end_matches('%').parse().ok().and_then(CpuLimit::percent);
+        limit.map(|limit| Self(Some(limit))).ok_or_else(|| "not auto or a number from 0.1 to 100".to_owned())
+    }
+}
+
+impl std::fmt::Display for BackendChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.map_or("none", miner::Backend::name))
+    }
+}
+
+impl FromStr for PeerList {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "none" {
+            return Ok(Self(Vec::new()));
+        }
+        let ids = text.split(',').map(|id| id.trim().parse::<NodeId>());
+        ids.collect::<Result<_, _>>().map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl FromStr for BlockRef {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if let Ok(height) = text.parse() {
+            return Ok(Self::Height(Height(height)));
+        }
+        let hash = text.parse().map(Self::Hash);
+        hash.map_err(|_| "neither a height nor a hash of 64 hex digits".to_owned())
+    }
+}
+
+impl FromStr for Rate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse() {
+            Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(Self(rate)),
+            _ => Err("not a number from 0 to 1000000".to_owned()),
+        }
+    }
+}
+
+impl std::fmt::Display for Rate {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        self.0.fmt(f)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use clap::CommandFactory;
+
+    use super::*;
+
+    #[test]
+    fn the_command_line_is_consistent() {
+        Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_number_runs_a_node_and_a_word_is_a_command() {
+        let cli = Cli::try_parse_from(["node", "0", "--backend", "none", "--peers", "1, 2"]).unwrap();
+        assert_eq!(cli.run.id, Some(NodeId(0)));
+        assert_eq!(cli.run.mining.backend, BackendChoice(None));
+        assert_eq!(cli.run.peers, Some(PeerList(vec![NodeId(1), NodeId(2)])));
+        let cli =
+            Cli::try_parse_from(["node", "--log", "debug", "devnet", "--nodes", "2", "--dir", "x"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Devnet(DevnetArgs { nodes: 2, .. }))));
+        assert_eq!(cli.common.dir, Some("x".into()));
+        // A value that is spelt like a command is a value.
+        let cli = Cli::try_parse_from(["node", "0", "--dir", "devnet"]).unwrap();
+        assert_eq!((cli.run.id, cli.common.dir), (Some(NodeId(0)), Some("devnet".into())));
+        assert!(cli.command.is_none());
+        let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
+        assert!(matches!(cli.command, Some(Command::Chain(_))));
+        let cli =
+            Cli::try_parse_from("node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2".split(' ')).unwrap();
+        assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
+        assert_eq!(cli.run.mining.midstates.map(|it| it.0.get()), Some(4));
+        for line in [
+            "node 0 --cpu-limit 0",
+            "node 0 --midstates 0",
+            "node 0 --kernel x",
+            "node 65536",
+            "node -1",
+            "node 0 --backend abacus",
+            "node devnet --nodes 0",
+            "node 0 1",
+        ] {
+            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
+        }
+    }
+}

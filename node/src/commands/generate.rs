@@ -1,0 +1,167 @@
+//! `generate`: random transactions between the open accounts.
+
+use std::sync::Arc;
+use std::time::{Duration, Instant};
+
+use anyhow::{Result, anyhow};
+use crossbeam_channel::{Receiver, RecvTimeoutError};
+use quarry_core::message::Message;
+use quarry_core::network::{MESSAGE_OVERHEAD, Network, TRANSACTION_JSON_MAX};
+use quarry_core::transaction::{Payment, Transaction};
+use quarry_core::units::{AccountId, Amount, NodeId, Timestamp};
+use rand::rngs::StdRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt as _, SeedableRng as _};
+use tracing::{debug, info, warn};
+
+use crate::args::{CommonArgs, GenerateArgs};
+use crate::clock;
+use crate::commands::node::{spool_options, stop_signal};
+use crate::config::{self, Directory};
+use crate::exit::Exit;
+use crate::transport::local::{self, Local};
+use crate::transport::{Kind, Outgoing, Transport as _};
+
+/// The amounts that are drawn, in cents.
+const AMOUNTS: std::ops::RangeInclusive<u64> = 10..=200;
+/// How often it is time to send, at the most.
+const TICK: Duration = Duration::from_millis(10);
+/// The most transactions of one tick.
+const TICK_MAX: u64 = 1000;
+/// How often to look for nodes.
+const LOOK: Duration = Duration::from_secs(1);
+
+struct Generator {
+    network: Network,
+    directory: Directory,
+    client: Local,
+    accounts: Vec<AccountId>,
+    rng: StdRng,
+    last: Timestamp,
+    nodes: Vec<NodeId>,
+    looked: Option<Instant>,
+    unsent: u64,
+}
+
+/// Sends random transactions until told to stop.
+pub fn run(common: &CommonArgs, args: &GenerateArgs) -> Result<Exit> {
+    let directory = Directory::new(common, ".");
+    let network = config::network(common, &directory)?;
+    let accounts: Vec<_> = network.accounts.iter().filter(|it| it.open).map(|it| it.id).collect();
+    if accounts.len() < 2 {
+        let name = &network.name;
+        return Err(
+            Exit::Usage.error(anyhow!("network `{name}` has fewer than two open accounts to pay between"))
+        );
+    }
+    let client = local::client(&directory.spool(), "generator", spool_options(&network))?;
+    let seed = args.seed.unwrap_or_else(rand::random);
+    let rng = StdRng::seed_from_u64(seed);
+    let stop = stop_signal(args.until_stdin_closes)?;
+    info!(seed, rate = args.rate.0, "generator starts");
+    let (last, nodes) = (Timestamp::default(), Vec::new());
+    Generator { network, directory, client, accounts, rng, last, nodes, looked: None, unsent: 0 }
+        .run(args, &stop)?;
+    Ok(Exit::Done)
+}
+
+impl Generator {
+    fn run(&mut self, args: &GenerateArgs, stop: &Receiver<()>) -> Result<()> {
+        let count_max = args.count.unwrap_or(u64::MAX);
+        let (mut count, mut due) = (0, 0.0);
+        let mut last = Instant::now();
+        while count < count_max {
+            self.look_for_nodes()?;
+            let tick = if self.nodes.is_empty() {
+                last = Instant::now();
+                LOOK
+            } else {
+                due += last.elapsed().as_secs_f64() * args.rate.0;
+                last = Instant::now();
+                // Due counts are small and positive; what is cut off stays due.
+                let mut now = (due as u64).min(TICK_MAX);
+                due -= now as f64;
+                if args.rate.0 == 0.0 {
+                    now = TICK_MAX;
+                }
+                let now = now.min(count_max - count);
+                self.send(now);
+                count += now;
+                if args.rate.0 == 0.0 {
+                    Duration::ZERO
+                } else {
+                    TICK.max(Duration::from_secs_f64(0.2 / args.rate.0).min(LOOK))
+                }
+            };
+            match stop.recv_timeout(tick) {
+                Err(RecvTimeoutError::Timeout) => {}
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
+            }
+        }
+        info!(count, unsent = self.unsent, "generator stops");
+        Ok(())
+    }
+
+    fn look_for_nodes(&mut self) -> Result<()> {
+        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+            return Ok(());
+        }
+        let nodes: Vec<_> = local::inboxes(&self.directory.spool())?.into_iter().collect();
+        if nodes.is_empty() && self.looked.is_none() {
+            info!("no node has an inbox in {} yet: waiting", self.directory.path().display());
+        }
+        if nodes != self.nodes {
+            info!(?nodes, "sending to all of these but a random one");
+        }
+        (self.nodes, self.looked) = (nodes, Some(Instant::now()));
+        Ok(())
+    }
+
+    /// Sends some transactions, each to all nodes but a random one; all of a tick that go to a node share messages.
+    fn send(&mut self, count: u64) {
+        let mut batches: Vec<Vec<Transaction>> = vec![Vec::new(); self.nodes.len()];
+        for _ in 0..count {
+            let transaction = self.transaction();
+            let left_out =
+                if 1 < self.nodes.len() { self.rng.random_range(0..self.nodes.len()) } else { usize::MAX };
+            for (position, batch) in batches.iter_mut().enumerate() {
+                if position != left_out {
+                    batch.push(transaction.clone());
+                }
+            }
+        }
+        let room = (self.network.limits.message_bytes - MESSAGE_OVERHEAD) / TRANSACTION_JSON_MAX;
+        let chunk = usize::try_from(room).unwrap_or(usize::MAX);
+        for (id, batch) in self.nodes.clone().into_iter().zip(batches) {
+            for part in batch.chunks(chunk) {
+                self.send_to(id, part.to_vec());
+            }
+        }
+    }
+
+    fn send_to(&mut self, id: NodeId, transactions: Vec<Transaction>) {
+        let count = transactions.len();
+        let payload: Arc<[u8]> = Message::Transactions(transactions).encode(&self.network).into();
+        if let Err(error) = self.client.send(id, Outgoing { kind: Kind::Transactions, payload, ticket: 0 }) {
+            warn!(node = %id, "not sent: {error}");
+            self.unsent += u64::try_from(count).unwrap_or(u64::MAX);
+        }
+    }
+
+    fn transaction(&mut self) -> Transaction {
+        let pair: Vec<_> = self.accounts.sample(&mut self.rng, 2).copied().collect();
+        // Two payments are never the same transaction.
+        self.last = clock::utc().max(self.last.saturating_add(1));
+        let amount = Amount(self.rng.random_range(AMOUNTS));
+        let payment = Payment { from: pair[0], to: pair[1], amount, timestamp: self.last };
+        let transaction = Transaction::new(&self.network.id, payment, None);
+        debug!(
+            id = %transaction.id(),
+            from = self.network.account_text(&payment.from),
+            to = self.network.account_text(&payment.to),
+            %amount,
+            "sending"
+        );
+        transaction
+    }
+}

@@ -1,0 +1,58 @@
+//! `init`: writes a network file.
+
+use std::fs::{self, OpenOptions};
+use std::io::Write as _;
+
+use anyhow::{Context as _, Result, anyhow};
+use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
+
+use crate::args::{CommonArgs, InitArgs};
+use crate::clock;
+use crate::commands::key;
+use crate::config::{self, Directory};
+use crate::exit::{Exit, OrExit as _};
+
+/// Writes a network file, and the keys of its accounts where they are not open.
+pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
+    let path = args.file.clone().unwrap_or_else(|| Directory::new(common, ".").network_file());
+    let folder = path
+        .parent()
+        .filter(|folder| !folder.as_os_str().is_empty())
+        .map_or_else(|| ".".into(), ToOwned::to_owned);
+    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    if path.exists() {
+        return Err(Exit::Usage.error(anyhow!("{} exists already", path.display())));
+    }
+
+    let mut file = NetworkFile {
+        name: args.name.clone(),
+        genesis_time: clock::utc(),
+        difficulty: Difficulty::Zeros(args.difficulty),
+        reward: args.reward.to_string(),
+        limits: Limits::default(),
+        accounts: (0..args.accounts)
+            .map(|number| AccountEntry::open(&format!("node{number}"), args.balance))
+            .collect(),
+    };
+    // Checked before any key is written.
+    Network::new(&file).or_exit(Exit::Usage)?;
+    if !args.open {
+        for account in &mut file.accounts {
+            let key_file = folder.join(format!("{}.key.toml", account.name));
+            let key = key::create(&key_file)?;
+            *account = AccountEntry::keyed(&account.name, args.balance, &key.public);
+            println!("key of account {}: {}", account.name, key_file.display());
+        }
+    }
+    let network = Network::new(&file).or_exit(Exit::Usage)?;
+    let text = config::network_text(&file)?;
+    OpenOptions::new()
+        .write(true)
+        .create_new(true)
+        .open(&path)
+        .and_then(|mut output| output.write_all(text.as_bytes()))
+        .with_context(|| format!("writing {}", path.display()))
+        .or_exit(Exit::Usage)?;
+    println!("network `{}` ({}): {}", network.name, network.id.0.short(), path.display());
+    Ok(Exit::Done)
+}

@@ -1,0 +1,164 @@
+//! `node ID`: runs one node until it is told to stop.
+
+use std::fs;
+use std::io::Read as _;
+use std::sync::Arc;
+
+use anyhow::{Context as _, Result};
+use crossbeam_channel::{Receiver, Sender, bounded};
+use quarry_core::network::Network;
+use quarry_core::node::{Node, Options};
+use quarry_core::units::{AccountId, Amount, NodeId};
+use tracing::{info, warn};
+
+use crate::args::{CommonArgs, MiningArgs, RunArgs};
+use crate::clock::Clock;
+use crate::config::{self, Directory};
+use crate::control;
+use crate::ec2;
+use crate::exit::{Exit, OrExit as _};
+use crate::mining::Mining;
+use crate::printout::{Printout, Target};
+use crate::runtime::{Runtime, State};
+use crate::store::{OpenError, RedbStore};
+use crate::transport::{TransportError, local};
+
+/// How often a node tells its peers where it stands.
+const STATUS_INTERVAL_US: u64 = 5_000_000;
+/// How long transactions are collected before they are relayed.
+const RELAY_WINDOW_US: u64 = 200_000;
+/// How long a node waits for a reply.
+const REPLY_TIMEOUT_US: u64 = 10_000_000;
+
+/// Runs the node that the command line describes.
+pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
+    let id = args.id.context("which node? give its number, such as `node 0`").or_exit(Exit::Usage)?;
+    let directory = Directory::new(common, ".");
+    let network = Arc::new(config::network(common, &directory)?);
+    fs::create_dir_all(directory.data())
+        .with_context(|| format!("creating {}", directory.data().display()))?;
+    let stop = stop_signal(args.until_stdin_closes)?;
+
+    let transport = join(&directory, id, &network)?;
+    let store = open_store(&directory, id, &network)?;
+    let reader = store.reader();
+    let clock = Clock::start();
+    let options = Options {
+        id,
+        miner: miner_account(&network, id, args.miner.as_deref())?,
+        mine: args.mining.backend.0.is_some(),
+        mine_empty: args.mine_empty,
+        seed: rand::random(),
+        status_interval_us: STATUS_INTERVAL_US,
+        relay_window_us: RELAY_WINDOW_US,
+        reply_timeout_us: REPLY_TIMEOUT_US,
+    };
+    let mut node = Node::open(Arc::clone(&network), options, store, clock.now())
+        .with_context(|| format!("opening {}", directory.store(id).display()))?;
+    let genesis = node.take_changes();
+    node.store_mut().apply(&genesis)?;
+    let mining = start_mining(&args.mining)?;
+    greet(&node, &directory, mining.as_ref());
+
+    let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
+    let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
+    let asks = bounded(16);
+    let socket = directory.socket(id);
+    let server = control::Server::start(socket.clone(), network, reader, Sender::clone(&asks.0))
+        .with_context(|| format!("listening on {}", socket.display()))?;
+    let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
+    let transport = Box::new(transport);
+    let state = State::default();
+    Runtime { node, transport, static_peers, mining, printout, asks, stop, clock, state }.run()?;
+    drop(server);
+    Ok(Exit::Done)
+}
+
+/// A channel that says when to stop: on Ctrl-C, on a termination signal and, where wanted, at the end of standard input.
+pub fn stop_signal(until_stdin_closes: bool) -> Result<Receiver<()>> {
+    let (sender, receiver) = bounded(2);
+    let on_signal = sender.clone();
+    // A full channel says it already.
+    ctrlc::set_handler(move || _ = on_signal.try_send(())).context("listening for Ctrl-C")?;
+    if until_stdin_closes {
+        std::thread::Builder::new().name("stdin".into()).spawn(move || {
+            let mut rest = Vec::new();
+            // An unreadable input has ended, too.
+            let _ = std::io::stdin().take(1 << 20).read_to_end(&mut rest);
+            let _ = sender.try_send(());
+        })?;
+    } else {
+        std::mem::forget(sender);
+    }
+    Ok(receiver)
+}
+
+/// The spool's settings for a network.
+pub fn spool_options(network: &Network) -> local::Options {
+    let message_bytes_max = usize::try_from(network.limits.message_bytes).unwrap_or(usize::MAX);
+    local::Options { message_bytes_max, ..local::Options::default() }
+}
+
+fn open_store(directory: &Directory, id: NodeId, network: &Network) -> Result<RedbStore> {
+    RedbStore::open(&directory.store(id), &network.id).map_err(open_failed)
+}
+
+/// Gives each way in which a store cannot be opened its exit code.
+pub fn open_failed(error: OpenError) -> anyhow::Error {
+    let exit = match &error {
+        OpenError::Locked(_) => Exit::InUse,
+        OpenError::ForeignNetwork { .. } | OpenError::Version { .. } => Exit::Foreign,
+        OpenError::Missing(_) | OpenError::NoDirectory(_) => Exit::NotFound,
+        _ => Exit::Failed,
+    };
+    exit.error(error)
+}
+
+fn join(directory: &Directory, id: NodeId, network: &Network) -> Result<local::Local> {
+    local::join(&directory.spool(), id, spool_options(network)).map_err(|error| {
+        let exit =
+            if matches!(error, TransportError::InboxTaken { .. }) { Exit::InUse } else { Exit::Failed };
+        exit.error(error)
+    })
+}
+
+fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<AccountId> {
+    if let Some(name) = named {
+        return network.account(name).context("--miner").or_exit(Exit::Usage);
+    }
+    match network.account(&format!("node{id}")) {
+        Ok(account) => Ok(account),
+        Err(_) if network.reward == Amount(0) => Ok(AccountId::default()),
+        Err(error) => {
+            Err(error).context("who gets the reward? name an account with --miner").or_exit(Exit::Usage)
+        }
+    }
+}
+
+/// Opens the backend that the command line names; none with `--backend none`.
+fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
+    let Some(backend) = args.backend.0 else { return Ok(None) };
+    let cpu_limit = args.cpu_limit.0.unwrap_or_else(ec2::cpu_limit);
+    let options = miner::Options { threads: args.threads, kernel: args.kernel.0, cpu_limit };
+    let search = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
+    Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
+}
+
+fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>) {
+    let (network, id, tip) = (node.network(), node.id(), node.tip());
+    info!(
+        network = network.name,
+        network_id = %network.id.0.short(),
+        height = %tip.header.index,
+        tip = %tip.hash.short(),
+        mempool = node.mempool().len(),
+        miner = mining.map_or("none", Mining::name),
+        "node {id} starts"
+    );
+    info!("the chain as it sees it: watch cat {}", directory.blockchain(id).display());
+    let open: Vec<_> =
+        network.accounts.iter().filter(|account| account.open).map(|it| it.name.as_str()).collect();
+    if !open.is_empty() {
+        warn!("anybody may spend from the open accounts {}", open.join(", "));
+    }
+}

@@ -1,0 +1,143 @@
+//! `blockchain<ID>.txt` and `ledger<ID>.txt`: what a node believes, for people with `watch cat`.
+//!
+//! They are written by a thread of their own from a snapshot of the store, at most a few times a second and only the
+//! newest blocks, so that mining never waits for them. Invariant: a reader sees a whole file, old or new.
+
+use std::fmt::Write as _;
+use std::fs;
+use std::path::{Path, PathBuf};
+use std::sync::Arc;
+use std::thread::JoinHandle;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result};
+use crossbeam_channel::{Sender, bounded};
+use quarry_core::block::Block;
+use quarry_core::json::TransactionJson;
+use quarry_core::network::Network;
+use quarry_core::units::NodeId;
+
+use crate::query;
+use crate::store::{Reader, Snapshot};
+
+/// How many blocks are written.
+const BLOCKS_MAX: u32 = 100;
+/// How many balances are written.
+const BALANCES_MAX: usize = 1000;
+/// The least time between two writes.
+const INTERVAL: Duration = Duration::from_millis(250);
+const RULE: &str = "---------------------------------------------------------------------------";
+
+/// The thread that writes the files; dropping this writes them a last time.
+pub struct Printout {
+    wake: Option<Sender<()>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// What is written where.
+pub struct Target {
+    /// Whose view it is.
+    pub id: NodeId,
+    /// Where the blocks go.
+    pub blockchain: PathBuf,
+    /// Where the balances go.
+    pub ledger: PathBuf,
+}
+
+impl Printout {
+    /// Writes the files for the first time and starts the thread.
+    pub fn start(target: Target, network: Arc<Network>, reader: Reader) -> Result<Self> {
+        print(&target, &network, &reader)?;
+        let (wake, woken) = bounded::<()>(1);
+        let thread = std::thread::Builder::new().name("printout".into()).spawn(move || {
+            for () in woken {
+                if let Err(error) = print(&target, &network, &reader) {
+                    tracing::warn!("{error:#}");
+                }
+                std::thread::sleep(INTERVAL);
+            }
+        })?;
+        Ok(Self { wake: Some(wake), thread: Some(thread) })
+    }
+
+    /// Says that the chain has changed.
+    pub fn refresh(&self) {
+        // A wake-up that waits already will show this change, too.
+        let _ = self.wake.as_ref().map(|wake| wake.try_send(()));
+    }
+}
+
+impl Drop for Printout {
+    fn drop(&mut self) {
+        self.wake = None;
+        if let Some(thread) = self.thread.take() {
+            // A panic of the thread has been printed by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+fn print(target: &Target, network: &Network, reader: &Reader) -> Result<()> {
+    let snapshot = reader.snapshot()?;
+    replace(&target.blockchain, &blockchain(target.id, network, &snapshot)?)?;
+    replace(&target.ledger, &ledger(target.id, network, &snapshot)?)
+}
+
+/// The chain in the original's look, newest block first.
+fn blockchain(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<String> {
+    let blocks = query::newest_blocks(snapshot, BLOCKS_MAX)?;
+    let mut text = format!("Node {id} Blockchain:\n{RULE}\n");
+    for block in &blocks {
+        block_lines(&mut text, block, network)?;
+    }
+    let older = blocks.last().map_or(0, |block| block.header.index.0);
+    if 0 < older {
+        writeln!(
+            text,
+            "{older} older blocks: see `node chain --node {id} --count N` and `node block N --node {id}`"
+        )?;
+    }
+    Ok(text)
+}
+
+fn block_lines(text: &mut String, block: &Block, network: &Network) -> Result<()> {
+    let header = &block.header;
+    let transactions: Vec<_> =
+        block.transactions.iter().map(|it| TransactionJson::new(it, network)).collect();
+    writeln!(text, "index: {}", header.index)?;
+    writeln!(text, "prevHash: {}", header.prev_hash)?;
+    writeln!(text, "timestamp: {}", header.timestamp)?;
+    writeln!(text, "nonce: {}", header.nonce)?;
+    writeln!(text, "version: {}", header.version)?;
+    writeln!(text, "bits: {}", header.bits)?;
+    writeln!(text, "miner: {}", network.account_text(&header.miner))?;
+    writeln!(text, "extraNonce: {}", block.extra_nonce)?;
+    writeln!(text, "txRoot: {}", header.tx_root)?;
+    writeln!(text, "transactions: {}", serde_json::to_string(&transactions)?)?;
+    writeln!(text, "hash: {}\n{RULE}", header.hash())?;
+    Ok(())
+}
+
+fn ledger(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<String> {
+    let mut text = format!("Node {id} Ledger at height {}:\n{RULE}\n", query::height(snapshot)?);
+    let mut balances = snapshot.balances(None, BALANCES_MAX + 1)?;
+    let more = BALANCES_MAX < balances.len();
+    balances.truncate(BALANCES_MAX);
+    let mut lines: Vec<_> =
+        balances.iter().map(|(account, balance)| (network.account_text(account), *balance)).collect();
+    lines.sort();
+    for (account, balance) in lines {
+        writeln!(text, "{account}: {balance}")?;
+    }
+    if more {
+        writeln!(text, "only {BALANCES_MAX} accounts are shown: see `node balance ACCOUNT --node {id}`")?;
+    }
+    Ok(text)
+}
+
+/// Replaces a file as a whole.
+fn replace(path: &Path, text: &str) -> Result<()> {
+    let draft = path.with_extension("txt.tmp");
+    fs::write(&draft, text).with_context(|| format!("writing {}", draft.display()))?;
+    fs::rename(&draft, path).with_context(|| format!("replacing {}", path.display()))
+}

@@ -1,0 +1,164 @@
+//! What can be asked of a store, by a command that opens it or by one that asks the node which holds it.
+
+use std::sync::Arc;
+
+use anyhow::{Result, anyhow};
+use quarry_core::block::Block;
+use quarry_core::json::BlockJson;
+use quarry_core::network::Network;
+use quarry_core::store::Store;
+use quarry_core::units::{Amount, Hash, Height};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::args::BlockRef;
+use crate::exit::{Exit, OrExit as _};
+use crate::store::Snapshot;
+
+/// The most blocks or balances of one answer.
+const COUNT_MAX: u32 = 1000;
+
+/// Something to ask of a store.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum Query {
+    /// The newest blocks.
+    Chain {
+        /// How many.
+        count: u32,
+    },
+    /// A block of the best chain.
+    BlockAt(Height),
+    /// Any block.
+    Block(Hash),
+    /// Balances.
+    Balances {
+        /// Of this account only.
+        account: Option<String>,
+    },
+}
+
+/// A block, and where it stands.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BlockAnswer {
+    /// The block's JSON form.
+    pub block: Box<RawValue>,
+    /// The header's 116 bytes in hex.
+    pub header: String,
+    /// How many blocks of the best chain it is deep, itself included; 0 on another branch.
+    pub confirmations: u64,
+}
+
+/// Balances at a height.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalancesAnswer {
+    /// The height of the tip.
+    pub height: Height,
+    /// The balances, by account.
+    pub balances: Vec<BalanceAnswer>,
+    /// Whether there are more accounts than fit an answer.
+    pub more: bool,
+}
+
+/// An account's balance.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct BalanceAnswer {
+    /// The account's name, or its id where it has none.
+    pub account: String,
+    /// The account's id.
+    pub id: String,
+    /// What it holds, with two decimals.
+    pub balance: String,
+}
+
+impl From<BlockRef> for Query {
+    fn from(block: BlockRef) -> Self {
+        match block {
+            BlockRef::Height(height) => Self::BlockAt(height),
+            BlockRef::Hash(hash) => Self::Block(hash),
+        }
+    }
+}
+
+/// The answer to a query, as JSON.
+pub fn answer(store: &Snapshot, network: &Network, query: &Query) -> Result<Box<RawValue>> {
+    match query {
+        Query::Chain { count } => {
+            let blocks = newest_blocks(store, (*count).min(COUNT_MAX))?;
+            let blocks: Vec<_> = blocks.iter().map(|block| BlockJson::new(block, network)).collect();
+            Ok(to_raw_value(&blocks)?)
+        }
+        Query::BlockAt(height) => match store.path(*height)? {
+            Some(hash) => block(store, network, &hash),
+            None => not_found(format!("there is no block at height {height}")),
+        },
+        Query::Block(hash) => block(store, network, hash),
+        Query::Balances { account } => balances(store, network, account.as_deref()),
+    }
+}
+
+/// The newest blocks of the best chain, the tip first.
+pub fn newest_blocks(store: &Snapshot, count: u32) -> Result<Vec<Arc<Block>>> {
+    let mut blocks = Vec::new();
+    let mut next = store.tip()?;
+    while let Some(hash) = next {
+        if blocks.len() == usize::try_from(count)? {
+            break;
+        }
+        let Some(block) = store.block(&hash)? else { break };
+        next = (Height(0) < block.header.index).then_some(block.header.prev_hash);
+        blocks.push(block);
+    }
+    Ok(blocks)
+}
+
+/// The height of the tip.
+pub fn height(store: &Snapshot) -> Result<Height> {
+    let Some(hash) = store.tip()? else { return Ok(Height(0)) };
+    Ok(store.record(&hash)?.map_or(Height(0), |record| record.header.index))
+}
+
+fn block(store: &Snapshot, network: &Network, hash: &Hash) -> Result<Box<RawValue>> {
+    let Some(block) = store.block(hash)? else {
+        return not_found(format!("there is no block {hash}"));
+    };
+    let index = block.header.index;
+    let confirmations =
+        if store.path(index)? == Some(*hash) { height(store)?.0.saturating_sub(index.0) + 1 } else { 0 };
+    let answer = BlockAnswer {
+        block: to_raw_value(&BlockJson::new(&block, network))?,
+        header: block.header.to_bytes().iter().map(|byte| format!("{byte:02x}")).collect(),
+        confirmations,
+    };
+    Ok(to_raw_value(&answer)?)
+}
+
+fn balances(store: &Snapshot, network: &Network, account: Option<&str>) -> Result<Box<RawValue>> {
+    let count_max = usize::try_from(COUNT_MAX)?;
+    let (found, more) = match account {
+        None => {
+            let mut found = store.balances(None, count_max + 1)?;
+            let more = count_max < found.len();
+            found.truncate(count_max);
+            (found, more)
+        }
+        Some(text) => {
+            let id = network.account(text).or_exit(Exit::NotFound)?;
+            (vec![(id, store.balance(&id)?.unwrap_or(Amount(0)))], false)
+        }
+    };
+    let balances = found.iter().map(|(id, balance)| BalanceAnswer {
+        account: network.account_text(id),
+        id: id.to_string(),
+        balance: balance.to_string(),
+    });
+    let answer = BalancesAnswer { height: height(store)?, balances: balances.collect(), more };
+    Ok(to_raw_value(&answer)?)
+}
+
+fn not_found<T>(what: String) -> Result<T> {
+    Err(Exit::NotFound.error(anyhow!(what)))
+}

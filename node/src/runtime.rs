@@ -1,0 +1,329 @@
+//! The run loop: one thread owns the protocol core, waits for an event, steps the core, and does what it says.
+//!
+//! Events that wait already are stepped together and share one commit. Then, in this order, the changes are made
+//! durable, the effects are performed, and the messages that caused them are acknowledged; so a crash anywhere loses
+//! nothing, and repeats only what the core recognises as known. Invariant: nothing else touches the core.
+
+use std::collections::BTreeMap;
+use std::time::Duration;
+
+use anyhow::{Context as _, Result, bail};
+use crossbeam_channel::{Receiver, Sender, never, select_biased};
+use miner::rate::Rates;
+use quarry_core::effect::{Effect, Event};
+use quarry_core::node::Node;
+use quarry_core::units::NodeId;
+use tracing::{error, info, warn};
+
+use crate::clock::Clock;
+use crate::control::{Ask, NodeStatus, PeerStatus};
+use crate::mining::{Mined, Mining};
+use crate::notices::{self, Counters};
+use crate::printout::Printout;
+use crate::store::RedbStore;
+use crate::transport::{Handover, Incoming, Kind, Outgoing, Receipt, Transport};
+
+/// The most events that share a commit.
+const BATCH_MAX: usize = 1024;
+/// The ticket of a message whose arrival nobody waits for.
+const NO_TICKET: u64 = u64::MAX;
+
+/// Everything around a node's core.
+pub struct Runtime {
+    /// The core.
+    pub node: Node<RedbStore>,
+    /// Where messages come from and go to.
+    pub transport: Box<dyn Transport>,
+    /// Where peers are fixed: who they are.
+    pub static_peers: Option<Vec<NodeId>>,
+    /// What searches for nonces, if anything does.
+    pub mining: Option<Mining>,
+    /// Writes the files for people.
+    pub printout: Printout,
+    /// Questions of this machine's user; both ends, so that it stays open.
+    pub asks: (Sender<Ask>, Receiver<Ask>),
+    /// Closed, or told something, when the node is to stop.
+    pub stop: Receiver<()>,
+    /// The clocks.
+    pub clock: Clock,
+    /// What has happened.
+    pub state: State,
+}
+
+/// What the loop remembers between turns.
+#[derive(Default)]
+pub struct State {
+    counters: Counters,
+    /// How many messages of each announcement are not durable yet.
+    announcements: BTreeMap<u64, usize>,
+    /// The announcements that are, and that the core has not been told of.
+    announced: Vec<u64>,
+    rates: Rates,
+    hash_rate_due_us: u64,
+    searching: bool,
+}
+
+/// What is said about a submitted transaction.
+type Verdict = Result<(), String>;
+
+/// What one turn of the loop gathers before it commits.
+#[derive(Default)]
+struct Turn {
+    effects: Vec<Effect>,
+    receipts: Vec<Receipt>,
+    verdicts: Vec<(Sender<Verdict>, Verdict)>,
+    questions: Vec<Sender<NodeStatus>>,
+}
+
+/// What the loop waits for.
+enum Input {
+    Transport(Incoming),
+    TransportGone,
+    Mined(Mined),
+    MinerGone,
+    Ask(Ask),
+    Tick,
+    Stop,
+}
+
+impl Runtime {
+    /// Runs until told to stop.
+    pub fn run(mut self) -> Result<()> {
+        self.commit(Turn::default())?;
+        if let Some(peers) = self.static_peers.clone() {
+            self.turn(|runtime, turn| runtime.step(Event::Peers(peers), turn))?;
+        }
+        loop {
+            let input = self.wait();
+            if matches!(input, Input::Stop) {
+                return self.turn(|runtime, turn| runtime.step(Event::Stopping, turn));
+            }
+            self.turn(|runtime, turn| {
+                runtime.take(input, turn)?;
+                // What waits already shares the commit, unless somebody waits for an answer.
+                for _ in 1..BATCH_MAX {
+                    let Ok(incoming) = runtime.transport.incoming().try_recv() else { break };
+                    runtime.take(Input::Transport(incoming), turn)?;
+                }
+                Ok(())
+            })?;
+        }
+    }
+
+    fn wait(&mut self) -> Input {
+        let never_mined = never();
+        let mined = self.mining.as_ref().map_or(&never_mined, Mining::results);
+        let due_us = self.node.deadline().min(self.state.hash_rate_due_us);
+        select_biased! {
+            recv(self.stop) -> _ => Input::Stop,
+            recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
+            recv(self.asks.1) -> ask => ask.map_or(Input::Tick, Input::Ask),
+            recv(self.transport.incoming()) -> it => it.map_or(Input::TransportGone, Input::Transport),
+            default(self.clock.until(due_us)) => Input::Tick,
+        }
+    }
+
+    /// Gathers, commits, performs, acknowledges.
+    fn turn(&mut self, gather: impl FnOnce(&mut Self, &mut Turn) -> Result<()>) -> Result<()> {
+        let mut turn = Turn::default();
+        // Written with this commit or a later one: announcing a block once more after a crash does no harm.
+        for number in std::mem::take(&mut self.state.announced) {
+            self.step(Event::Announced(number), &mut turn)?;
+        }
+        gather(self, &mut turn)?;
+        self.commit(turn)
+    }
+
+    fn take(&mut self, input: Input, turn: &mut Turn) -> Result<()> {
+        match input {
+            Input::Transport(incoming) => self.incoming(incoming, turn),
+            Input::Mined(Mined::Found(event)) => self.step(event, turn),
+            Input::Mined(Mined::Failed(failure)) => {
+                error!("mining has stopped: {failure}");
+                self.mining = None;
+                Ok(())
+            }
+            Input::MinerGone => {
+                error!("mining has stopped: its thread is gone");
+                self.mining = None;
+                Ok(())
+            }
+            Input::TransportGone => bail!("the transport has stopped"),
+            Input::Ask(Ask::Status(answer)) => {
+                turn.questions.push(answer);
+                Ok(())
+            }
+            Input::Ask(Ask::Submit(transaction, answer)) => {
+                let verdict = self.node.submit(self.clock.now(), transaction, &mut turn.effects)?;
+                turn.verdicts.push((answer, verdict.map_err(|error| error.to_string())));
+                Ok(())
+            }
+            Input::Tick | Input::Stop => {
+                self.sample_hash_rate();
+                self.step(Event::Tick, turn)
+            }
+        }
+    }
+
+    fn incoming(&mut self, incoming: Incoming, turn: &mut Turn) -> Result<()> {
+        match incoming {
+            Incoming::Delivery(delivery) => {
+                turn.receipts.push(delivery.receipt);
+                // A node that is cut off acknowledges what it does not hear: a restart would not bring it back either.
+                let is_peer = |id| self.static_peers.as_ref().is_none_or(|peers| peers.contains(&id));
+                if !delivery.from.is_none_or(is_peer) {
+                    self.state.counters.count("messages_from_strangers");
+                    return Ok(());
+                }
+                self.step(Event::Message { from: delivery.from, bytes: delivery.payload }, turn)
+            }
+            Incoming::Sent(ticket) => {
+                self.sent(ticket);
+                Ok(())
+            }
+            Incoming::Peers(peers) if self.static_peers.is_none() => {
+                self.step(Event::Peers(peers.into_iter().collect()), turn)
+            }
+            Incoming::Peers(_) => Ok(()),
+            Incoming::Trouble(trouble) => {
+                warn!("{trouble}");
+                self.state.counters.count("transport_troubles");
+                Ok(())
+            }
+        }
+    }
+
+    fn step(&mut self, event: Event, turn: &mut Turn) -> Result<()> {
+        self.node.step(self.clock.now(), event, &mut turn.effects).context("the node cannot go on")
+    }
+
+    fn commit(&mut self, turn: Turn) -> Result<()> {
+        let changes = self.node.take_changes();
+        let moved = changes.tip.is_some();
+        if !changes.is_empty() {
+            self.node
+                .store_mut()
+                .apply(&changes)
+                .context("the node cannot go on: writing its store failed")?;
+        }
+        for effect in &turn.effects {
+            if let Effect::Send { announcement: Some(number), .. } = effect {
+                *self.state.announcements.entry(*number).or_default() += 1;
+            }
+        }
+        for effect in turn.effects {
+            self.perform(effect);
+        }
+        if !turn.receipts.is_empty() {
+            // Unacknowledged messages come again and are recognised.
+            if let Err(error) = self.transport.acknowledge(turn.receipts) {
+                warn!("{error}");
+            }
+        }
+        if moved {
+            self.printout.refresh();
+        }
+        for (answer, verdict) in turn.verdicts {
+            // Who asked may have gone.
+            let _ = answer.send(verdict);
+        }
+        for answer in turn.questions {
+            self.sample_hash_rate();
+            let _ = answer.send(self.status());
+        }
+        Ok(())
+    }
+
+    fn perform(&mut self, effect: Effect) {
+        match effect {
+            Effect::Send { to, bytes, bulk, announcement } => {
+                let kind = if bulk { Kind::Transactions } else { Kind::Chain };
+                let ticket = announcement.unwrap_or(NO_TICKET);
+                match self.transport.send(to, Outgoing { kind, payload: bytes, ticket }) {
+                    Ok(Handover::Queued) => {}
+                    Ok(Handover::Durable) => self.sent(ticket),
+                    Err(error) => {
+                        // What a peer misses it fetches once it is back: see `quarry_core::sync`.
+                        warn!(%to, "message not sent: {error}");
+                        self.state.counters.count("messages_unsent");
+                        self.sent(ticket);
+                    }
+                }
+            }
+            Effect::Mine(template) => {
+                self.state.searching = true;
+                if let Some(mining) = &mut self.mining {
+                    mining.mine(template);
+                }
+            }
+            Effect::Rest => {
+                self.state.searching = false;
+                if let Some(mining) = &self.mining {
+                    mining.rest();
+                }
+            }
+            Effect::Tell(notice) => self.state.counters.count(notices::log(&notice)),
+        }
+    }
+
+    /// Notes that a message with a ticket is durable, or given up.
+    fn sent(&mut self, ticket: u64) {
+        if let Some(waiting) = self.state.announcements.get_mut(&ticket) {
+            *waiting -= 1;
+            if *waiting == 0 {
+                self.state.announcements.remove(&ticket);
+                self.state.announced.push(ticket);
+            }
+        }
+    }
+
+    fn sample_hash_rate(&mut self) {
+        let Some(mining) = &mut self.mining else {
+            self.state.hash_rate_due_us = u64::MAX;
+            self.state.rates = Rates::default();
+            return;
+        };
+        let now_us = self.clock.now().elapsed_us;
+        if self.state.hash_rate_due_us <= now_us {
+            self.state.rates = mining.rates();
+            self.state.hash_rate_due_us = now_us + 1_000_000;
+        }
+    }
+
+    fn status(&self) -> NodeStatus {
+        let (now, tip) = (self.clock.now(), self.node.tip());
+        let peers = self.node.peers().iter().map(|(id, peer)| PeerStatus {
+            id,
+            height: peer.claim.map(|claim| claim.height),
+            tip: peer.claim.map(|claim| claim.tip),
+            heard_s: peer.heard_us.map(|heard_us| seconds(now.elapsed_us.saturating_sub(heard_us))),
+            stopped: peer.stopped,
+        });
+        NodeStatus {
+            id: self.node.id(),
+            pid: std::process::id(),
+            network: self.node.network().id,
+            uptime_s: seconds(now.elapsed_us),
+            time: now.utc,
+            height: tip.header.index,
+            tip: tip.hash,
+            mempool: self.node.mempool().len(),
+            searching: self.state.searching && self.mining.is_some(),
+            backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),
+            hash_rate: self.state.rates.into(),
+            syncing: self.node.syncing(),
+            peers: peers.collect(),
+            counters: self.state.counters.by_name(),
+        }
+    }
+}
+
+impl Drop for Runtime {
+    fn drop(&mut self) {
+        info!(height = %self.node.tip().header.index, "stopped");
+    }
+}
+
+fn seconds(micros: u64) -> f64 {
+    Duration::from_micros(micros).as_secs_f64()
+}
