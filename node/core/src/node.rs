@@ -145,11 +145,7 @@ impl<S: Store> Node<S> {
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?
             }
-            Event::Announced(number) => {
-                if self.outbox.remove(&number).is_some() {
-                    self.pending.outbox.insert(number, None);
-                }
-            }
+            Event::Announced(number) => self.announced(number),
             Event::Tick => {}
             Event::Stopping => {
                 let message = Message::Bye { from: self.options.id, nonce: self.fresh_nonce() };

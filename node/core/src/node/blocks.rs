@@ -64,7 +64,7 @@ impl<S: Store> Node<S> {
                 Err(error)
             }
         };
-        if result.is_ok() && !self.peers.ids().is_empty() {
+        if result.is_ok() {
             let number = self.outbox_next;
             self.outbox_next += 1;
             self.outbox.insert(number, hash);
@@ -81,13 +81,21 @@ impl<S: Store> Node<S> {
         hash: &Hash,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
         if self.peers.ids().is_empty() {
-            effects.push(Effect::NobodyToTell(number));
+            self.announced(number);
+            return Ok(());
         }
+        let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
         let message = Message::Block(block);
         self.broadcast(&message, Some(number), effects);
         Ok(())
+    }
+
+    /// Takes a block out of the outbox: everybody who was there to hear of it has.
+    pub(super) fn announced(&mut self, number: u64) {
+        if self.outbox.remove(&number).is_some() {
+            self.pending.outbox.insert(number, None);
+        }
     }
 
     /// Adds a checked block, and the orphans that waited for it, to the chain. The result is that of the block itself.

@@ -337,7 +337,6 @@ impl Rig {
                     outcome.sent.push((to, message.expect("a node's own messages are good")));
                     outcome.announcements.extend(announcement);
                 }
-                Effect::NobodyToTell(number) => outcome.announcements.push(number),
                 Effect::Mine(template) => outcome.template = Some(template),
                 Effect::Rest => outcome.rested = true,
                 Effect::Tell(notice) => outcome.notices.push(notice),
