@@ -1,1 +1,3 @@
 //! Shared inputs of the benchmarks.
+
+pub mod chain;

@@ -11,12 +11,12 @@ use quarry_core::store::{Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
 use redb::{
-    Database, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
-    TableDefinition, Value,
+    Database, DatabaseError, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTableMetadata, TableDefinition, Value,
 };
 
 use super::tables::{BALANCES, BODIES, INDEXED_FROM, MEMPOOL, META, MINED, OUTBOX, PATH, RECORDS, TIP, UNDO};
-use super::{CACHE_BYTES, OpenError};
+use super::{CACHE_BYTES, OpenError, RedbStore};
 
 /// Takes snapshots of a store, on any thread and without holding up the one that writes.
 #[derive(Clone)]
@@ -34,14 +34,22 @@ enum Source {
 }
 
 impl Reader {
-    /// Opens a store to read only, without changing its file; it must exist, and no node may be running on it.
+    /// Opens a store to read only; it must exist, and no node may be running on it. The file is left as it is, unless
+    /// the node on it was killed: then it is put in order first.
     pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
         if !path.exists() {
             return Err(OpenError::Missing(path.into()));
         }
         let mut builder = redb::Builder::new();
-        let opened = builder.set_cache_size(CACHE_BYTES).open_read_only(path);
-        let database = opened.map_err(|error| OpenError::of(path, error))?;
+        builder.set_cache_size(CACHE_BYTES);
+        let database = match builder.open_read_only(path) {
+            Err(DatabaseError::RepairAborted) => {
+                drop(RedbStore::open(path, network)?);
+                builder.open_read_only(path)
+            }
+            opened => opened,
+        };
+        let database = database.map_err(|error| OpenError::of(path, error))?;
         let read = database.begin_read().map_err(|error| OpenError::damaged(path, error))?;
         super::check_identity(path, &read, network)?;
         Ok(Self { source: Source::File(Arc::new(database)), network: *network })

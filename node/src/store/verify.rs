@@ -11,6 +11,7 @@ use std::sync::Arc;
 
 use quarry_core::block::Block;
 use quarry_core::header::Header;
+use quarry_core::ledger::PRUNED_BLOCKS_MAX;
 use quarry_core::network::Network;
 use quarry_core::rules::{self, BlockError, TransactionError};
 use quarry_core::store::{Status, Store, StoreError, Undo};
@@ -194,7 +195,10 @@ impl<'a> Replay<'a> {
         }
         let two_windows_us = 2 * self.network.limits.window_us();
         let horizon = block.header.timestamp.saturating_sub(two_windows_us);
-        while self.timestamps.pop_front_if(|timestamp| *timestamp < horizon).is_some() {
+        for _ in 0..PRUNED_BLOCKS_MAX {
+            if self.timestamps.pop_front_if(|timestamp| *timestamp < horizon).is_none() {
+                break;
+            }
             self.indexed_from = self.indexed_from.next();
         }
         Ok(undo)

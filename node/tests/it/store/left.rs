@@ -1,6 +1,7 @@
 //! A store as a node leaves it, and ways to damage a copy of it.
 
 use std::fs;
+use std::path::Path;
 use std::sync::Arc;
 
 use node::store::{Reader, RedbStore, Summary, VerifyError, verify};
@@ -77,32 +78,15 @@ impl Left {
         let overspent = next_block(&network, &tip(&chain), vec![pay(&network, bob, alice(), 1000, late)]);
         let waiting = pay(&network, alice(), bob, 5, late);
 
-        let store = RedbStore::open(&directory.path().join("store"), &network.id).unwrap();
-        let now = Now { utc: late, elapsed_us: 0 };
-        let options = Options {
-            id: NodeId(0),
-            miner: MINER,
-            mine: false,
-            mine_empty: false,
-            seed: 0,
-            status_interval_us: 1_000_000,
-            relay_window_us: 1_000_000,
-            reply_timeout_us: 1_000_000,
-        };
-        let mut node = Node::open(Arc::clone(&network), options, store, now).unwrap();
-        let mut messages = chain[1..].to_vec();
+        let mut blocks = chain[1..].to_vec();
         // The worse of the two last blocks comes first, and leaves the best chain again.
-        messages.insert(messages.len() - 1, abandoned.clone());
-        messages.extend([side.clone(), overspent]);
-        let messages = messages.into_iter().map(|block| Message::Block(Arc::new(block)));
-        for message in messages.chain([Message::Transactions(vec![waiting.clone()])]) {
-            let bytes = message.encode(&network);
-            node.step(now, Event::Message { from: None, bytes }, &mut Vec::new()).unwrap();
-            let changes = node.take_changes();
-            node.store_mut().apply(&changes).unwrap();
-        }
+        blocks.insert(blocks.len() - 1, abandoned.clone());
+        blocks.extend([side.clone(), overspent]);
+        let blocks = blocks.into_iter().map(|block| Message::Block(Arc::new(block)));
+        let messages = blocks.chain([Message::Transactions(vec![waiting.clone()])]).collect();
+        let mut store = leave(directory.path(), &network, late, messages);
         let outbox = [(0, Some(tip(&chain).hash()))].into();
-        node.store_mut().apply(&Changes { outbox, ..Changes::default() }).unwrap();
+        store.apply(&Changes { outbox, ..Changes::default() }).unwrap();
         Self { directory, network, chain, abandoned, side, waiting }
     }
 
@@ -163,7 +147,37 @@ impl Left {
     }
 }
 
-fn network() -> Network {
+/// The store of a node that was sent these messages.
+pub(super) fn leave(
+    directory: &Path,
+    network: &Arc<Network>,
+    utc: Timestamp,
+    messages: Vec<Message>,
+) -> RedbStore {
+    let store = RedbStore::open(&directory.join("store"), &network.id).unwrap();
+    let now = Now { utc, elapsed_us: 0 };
+    let options = Options {
+        id: NodeId(0),
+        miner: MINER,
+        mine: false,
+        mine_empty: false,
+        seed: 0,
+        status_interval_us: 1_000_000,
+        relay_window_us: 1_000_000,
+        reply_timeout_us: 1_000_000,
+    };
+    let mut node = Node::open(Arc::clone(network), options, store, now).unwrap();
+    for message in messages {
+        let bytes = message.encode(network);
+        node.step(now, Event::Message { from: None, bytes }, &mut Vec::new()).unwrap();
+        let changes = node.take_changes();
+        node.store_mut().apply(&changes).unwrap();
+    }
+    drop(node);
+    RedbStore::open(&directory.join("store"), &network.id).unwrap()
+}
+
+pub(super) fn network() -> Network {
     let accounts = vec![
         AccountEntry::keyed("alice", Amount(10_000), &public_key(&SECRET)),
         AccountEntry::open("bob", Amount(300)),

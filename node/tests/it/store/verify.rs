@@ -1,18 +1,21 @@
 //! The check of a whole store: that it accepts what a node leaves, and finds each kind of damage.
 
+use std::sync::Arc;
+
 use node::store::{Reader, Summary, VerifyError, verify};
 use quarry_core::block::Block;
 use quarry_core::codec;
+use quarry_core::message::Message;
 use quarry_core::rules::{BlockError, HeaderError, TransactionError};
-use quarry_core::store::{Record, Status, StoreError, Undo};
+use quarry_core::store::{Record, Status, Store, StoreError, Undo};
 use quarry_core::target::Bits;
 use quarry_core::transaction::{Authorization, Payment, Transaction, public_key};
 use quarry_core::units::{AccountId, Amount, Hash, Height, TxId};
 use redb::WriteTransaction;
 
 use super::left::{
-    BALANCES, BODIES, HEIGHT, Left, META, MINED, OUTBOX, PATH, RECORDS, UNDO, alice, mined, next_block, pay,
-    put_block, put_record, put_waiting, work,
+    BALANCES, BODIES, HEIGHT, Left, META, MINED, MINER, OUTBOX, PATH, RECORDS, UNDO, alice, leave, mined,
+    network, next_block, pay, put_block, put_record, put_waiting, work,
 };
 
 #[test]
@@ -33,6 +36,28 @@ fn what_a_node_leaves_is_in_order() {
     verify(&reader.snapshot().unwrap(), &left.network, &mut |height, of| told.push((height.0, of.0)))
         .unwrap();
     assert_eq!(told, (0..=HEIGHT).map(|height| (height, HEIGHT)).collect::<Vec<_>>());
+}
+
+/// A block forgets the ids of a bounded number of others, so after a night the index lags for some blocks.
+#[test]
+fn an_index_that_lags_after_a_night_is_in_order() {
+    let (directory, network) = (tempfile::tempdir().unwrap(), Arc::new(network()));
+    let mut parent = network.genesis;
+    let mut messages = Vec::new();
+    for height in 1..=100 {
+        let hours = if height == 100 { 12 } else { 0 };
+        let timestamp = parent.timestamp.saturating_add(1_000_000 + hours * 3_600_000_000);
+        let payment = pay(&network, alice(), MINER, 1, timestamp);
+        let mut block = next_block(&network, &parent, vec![payment]);
+        block.header.timestamp = timestamp;
+        let block = mined(block);
+        parent = block.header;
+        messages.push(Message::Block(Arc::new(block)));
+    }
+    let store = leave(directory.path(), &network, parent.timestamp, messages);
+    assert_eq!(store.indexed_from(), Ok(Height(64)));
+    let summary = verify(store.snapshot(), &network, &mut |_, _| {}).unwrap();
+    assert_eq!((summary.height, summary.transactions), (Height(100), 100));
 }
 
 #[test]
