@@ -204,7 +204,9 @@ impl<S: Store> Node<S> {
         let template = Template::assemble(id, options.seed, options.miner, now.utc, &parts)?;
         self.mining.outdated = false;
         self.mining.assembled_us = Some(now.elapsed_us);
-        if template.transaction_count() == 0 && !self.options.mine_empty {
+        // A network with a reward ends where no amount can say how much money there is.
+        let is_over = self.network.supply_at(self.tip.header.index.next()).is_none();
+        if is_over || (template.transaction_count() == 0 && !self.options.mine_empty) {
             self.mining.template = None;
             if core::mem::take(&mut self.mining.searching) {
                 effects.push(Effect::Rest);

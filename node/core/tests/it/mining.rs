@@ -197,6 +197,19 @@ fn a_template_follows_a_tip_that_is_ahead_of_the_clock() {
     assert_eq!(rig.node.tip().header.index, Height(2));
 }
 
+/// A network with a reward ends where an amount ends. From there on a node searched for one block after another that
+/// it then refused itself.
+#[test]
+fn nothing_is_mined_where_no_block_can_follow() {
+    let file = NetworkFile { reward: Amount(u64::MAX / 2).to_string(), ..network_file() };
+    let mut rig = mining(&file, MemoryStore::default(), true);
+    rig.find();
+    assert_eq!(rig.node.tip().header.index, Height(1));
+    assert!(rig.node.template().is_none());
+    rig.relay(vec![rig.pay("alice", "bob", 1)]);
+    assert!(rig.wait().template.is_none());
+}
+
 #[test]
 fn an_announcement_is_repeated_until_it_is_durable() {
     let mut rig = Rig::mining();
