@@ -42,8 +42,8 @@ impl<'a> Reader<'a> {
 
     /// The next `N` bytes.
     pub fn take<const N: usize>(&mut self) -> Result<[u8; N], CodecError> {
-        let (part, rest) =
-            self.0.split_first_chunk().ok_or(CodecError::Truncated { missing: N - self.0.len() })?;
+        let truncated = || CodecError::Truncated { missing: N - self.0.len() };
+        let (part, rest) = self.0.split_first_chunk().ok_or_else(truncated)?;
         self.0 = rest;
         Ok(*part)
     }
