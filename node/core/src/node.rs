@@ -80,6 +80,8 @@ struct Mining {
     template: Option<Arc<Template>>,
     /// When the last look was, by [`Now::elapsed_us`]; `None` where the tip has moved since.
     assembled_us: Option<u64>,
+    /// How many transactions were looked at then.
+    scanned: u64,
     /// Whether the mempool has changed since then.
     outdated: bool,
     /// Whether a search runs outside, be it for an old template.

@@ -18,6 +18,8 @@ use crate::units::{Hash, NodeId};
 
 /// How soon a template follows another when only the mempool has changed.
 const TEMPLATE_INTERVAL_US: u64 = 50_000;
+/// How much longer that takes for each transaction that was looked at, so that it takes up little of the time.
+const TEMPLATE_INTERVAL_PER_SCAN_US: u64 = 25;
 /// How old a template may grow before it gets a new timestamp.
 const TEMPLATE_AGE_MAX_US: u64 = 10_000_000;
 
@@ -218,7 +220,10 @@ impl<S: Store> Node<S> {
         let template = Template::assemble(id, options.seed, options.miner, now.utc, &parts)?;
         self.mining.outdated = false;
         self.mining.assembled_us = Some(now.elapsed_us);
-        if template.transaction_count() == 0 && !self.options.mine_empty {
+        self.mining.scanned = u64::try_from(template.scanned).unwrap_or(u64::MAX);
+        // A network with a reward ends where no amount can say how much money there is.
+        let is_over = self.network.supply_at(self.tip.header.index.next()).is_none();
+        if is_over || (template.transaction_count() == 0 && !self.options.mine_empty) {
             self.rest(effects);
             return Ok(());
         }
@@ -233,13 +238,15 @@ impl<S: Store> Node<S> {
     /// When the template is to be looked at again: at once after a move of the tip, soon after a change of the
     /// mempool, and from time to time for its timestamp.
     pub(super) fn template_due(&self) -> Option<u64> {
-        let Mining { template, assembled_us, outdated, .. } = &self.mining;
+        let Mining { template, assembled_us, outdated, scanned, .. } = &self.mining;
         if !self.options.mine || self.is_behind() {
             return None;
         }
         match (*assembled_us, outdated, template) {
             (None, _, _) => Some(0),
-            (Some(assembled_us), true, _) => Some(assembled_us + TEMPLATE_INTERVAL_US),
+            (Some(assembled_us), true, _) => Some(
+                assembled_us + TEMPLATE_INTERVAL_US + scanned.saturating_mul(TEMPLATE_INTERVAL_PER_SCAN_US),
+            ),
             (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
             (Some(_), false, None) => None,
         }

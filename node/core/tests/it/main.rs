@@ -2,9 +2,15 @@
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
 mod blocks;
+mod codec;
+mod crashes;
+mod fork_choice;
 mod headers;
+mod ledger;
 mod messages;
 mod mining;
+mod oracle;
+mod recipes;
 mod relay;
 mod reorganisations;
 mod rig;

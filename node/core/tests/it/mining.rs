@@ -197,6 +197,19 @@ fn a_template_follows_a_tip_that_is_ahead_of_the_clock() {
     assert_eq!(rig.node.tip().header.index, Height(2));
 }
 
+/// A network with a reward ends where an amount ends. From there on a node searched for one block after another that
+/// it then refused itself.
+#[test]
+fn nothing_is_mined_where_no_block_can_follow() {
+    let file = NetworkFile { reward: Amount(u64::MAX / 2).to_string(), ..network_file() };
+    let mut rig = mining(&file, MemoryStore::default(), true);
+    rig.find();
+    assert_eq!(rig.node.tip().header.index, Height(1));
+    assert!(rig.node.template().is_none());
+    rig.relay(vec![rig.pay("alice", "bob", 1)]);
+    assert!(rig.wait().template.is_none());
+}
+
 #[test]
 fn an_announcement_is_repeated_until_it_is_durable() {
     let mut rig = Rig::mining();
@@ -254,4 +267,42 @@ fn a_node_alone_mines_for_itself() {
     assert!(outcome.sent.is_empty() && outcome.announcements.is_empty());
     assert!(rig.store().outbox.is_empty());
     assert_eq!(rig.node.tip().header.index, Height(1));
+}
+
+/// Whoever had two thousand payments wait that cannot be paid, say by spending the money that covers them elsewhere,
+/// kept every later transaction out of the blocks of a node for hours: only so many were looked at for a template.
+#[test]
+fn what_cannot_be_paid_does_not_keep_others_from_being_mined() {
+    let mut rig = Rig::mining();
+    let mut junk = vec![rig.pay("open0", "empty", 1000)];
+    for number in 0..500 {
+        let (from, to) = if number % 2 == 0 { ("empty", "open1") } else { ("open1", "empty") };
+        junk.push(rig.pay_at(from, to, 1000 * (1 + number % 2), number.cast_signed()));
+    }
+    let (cover, rest) = junk.split_first().unwrap();
+    rig.relay(vec![cover.clone()]);
+    for part in rest.chunks(100) {
+        rig.relay(part.to_vec());
+    }
+    let waiting = rig.node.mempool().len();
+    assert!(200 < waiting, "{waiting}");
+    rig.push(&rig.next(vec![rig.pay("open0", "#9", 1000), rig.pay("open1", "#9", 1000)]));
+    let honest = rig.pay("alice", "bob", 1);
+    rig.relay(vec![honest.clone()]);
+    for _ in 0..20 {
+        if rig.node.template().is_some() {
+            break;
+        }
+        rig.wait();
+    }
+    rig.find();
+    assert!(rig.store().mined.contains_key(&honest.id()));
+    // And once nothing is left that can be paid, the node comes to rest.
+    let started = rig.now.elapsed_us;
+    let mut steps = 0;
+    while rig.now.elapsed_us < started + HOUR_US / 60 {
+        rig.wait();
+        steps += 1;
+    }
+    assert!(steps < 60, "{steps} steps in a minute");
 }

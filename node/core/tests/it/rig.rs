@@ -157,6 +157,13 @@ impl Rig {
         self.outcome(effects)
     }
 
+    /// Takes a step whose changes are not durable yet.
+    pub(crate) fn step_without_commit(&mut self, event: Event) -> Outcome {
+        let mut effects = Vec::new();
+        self.node.step(self.now, event, &mut effects).unwrap();
+        self.outcome(effects)
+    }
+
     /// Takes the last step before a stop, after which nothing is due any more.
     pub(crate) fn step_without_timers(&mut self, event: Event) -> Outcome {
         let mut effects = Vec::new();
@@ -322,7 +329,8 @@ impl Rig {
         self.assert_works();
     }
 
-    fn commit(&mut self) {
+    /// Makes the changes of all steps so far durable.
+    pub(crate) fn commit(&mut self) {
         let changes = self.node.take_changes();
         self.node.store_mut().apply(changes);
     }

@@ -217,7 +217,7 @@ fn a_sync_ends_with_the_first_block_that_breaks_a_rule() {
     let [Notice::Extended { .. }, Notice::BlockRefused { .. }, last] = &outcome.notices[..] else {
         panic!("{:?}", outcome.notices)
     };
-    assert_eq!([last.clone()], failed(SyncFailure::Refused(error))[..]);
+    assert_eq!(std::slice::from_ref(last), failed(SyncFailure::Refused(error)));
     assert_eq!(rig.node.tip().hash, first.header.hash(), "what is good of it stays");
     // The next time it is refused by its headers.
     rig.advance(31 * SECOND_US);
