@@ -8,8 +8,8 @@ const SHORT: Duration = Duration::from_secs(10);
 const MEDIUM: Duration = Duration::from_mins(1);
 const LONG: Duration = Duration::from_mins(15);
 
-/// Counts closer together than this are dropped, so that [`LONG`] takes 900 of them.
-const STEP: Duration = Duration::from_secs(1);
+/// Counts closer together than this are dropped, so that [`LONG`] takes 9000 of them.
+const STEP: Duration = Duration::from_millis(100);
 
 /// Turns a count of hashes into rates.
 #[derive(Clone, Debug, Default)]
@@ -77,7 +77,7 @@ mod tests {
         // 20 minutes at 100 a second, then 30 seconds at 10.
         for second in 0..=1230 {
             rate.record(Duration::from_secs(second), hashes);
-            rate.record(Duration::from_millis(second * 1000 + 300), hashes + 1);
+            rate.record(Duration::from_millis(second * 1000 + 50), hashes + 1);
             hashes += if second < 1200 { 100 } else { 10 };
         }
         let expected = Rates { short: 10.0, medium: 55.0, long: 97.0, max: 100.0 };

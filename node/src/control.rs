@@ -83,7 +83,7 @@ pub struct NodeStatus {
     pub counters: BTreeMap<String, u64>,
 }
 
-/// Hashes a second over stretches of time, idle times included.
+/// Hashes a second over stretches of searching: idle times do not count.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub struct HashRates {

@@ -2,9 +2,9 @@
 //! Invariant: at most one search runs, and it is for the last template given; giving another cancels it at once.
 
 use std::num::NonZeroUsize;
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
-use std::time::Instant;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
 use miner::rate::{HashRate, Rates};
@@ -28,13 +28,25 @@ pub struct Mining {
     work: Sender<Work>,
     results: Receiver<Mined>,
     cancel: Arc<AtomicBool>,
+    stopwatch: Arc<Stopwatch>,
     rate: HashRate,
-    started: Instant,
 }
 
 struct Work {
     template: Arc<Template>,
     cancel: Arc<AtomicBool>,
+}
+
+/// For how long there has been a search under way.
+#[derive(Debug, Default)]
+struct Stopwatch(Mutex<Lap>);
+
+#[derive(Debug, Default)]
+struct Lap {
+    /// All searches that have ended.
+    before: Duration,
+    /// When the one under way began.
+    since: Option<Instant>,
 }
 
 impl Mining {
@@ -44,10 +56,14 @@ impl Mining {
         let heads = midstates.map_or(backend.preferred_heads(), NonZeroUsize::get);
         let (work, inbox) = unbounded();
         let (outbox, results) = unbounded();
-        let searcher = Arc::clone(&backend);
+        let (searcher, stopwatch) = (Arc::clone(&backend), Arc::<Stopwatch>::default());
+        let watch = Arc::clone(&stopwatch);
         std::thread::Builder::new().name("mining".into()).spawn(move || {
             for work in inbox {
-                match search(&*searcher, heads, &work) {
+                watch.set(true);
+                let result = search(&*searcher, heads, &work);
+                watch.set(false);
+                match result {
                     Ok(Some(event)) => drop(outbox.send(Mined::Found(event))),
                     Ok(None) => {}
                     Err(error) => {
@@ -57,14 +73,8 @@ impl Mining {
                 }
             }
         })?;
-        Ok(Self {
-            backend,
-            work,
-            results,
-            cancel: Arc::default(),
-            rate: HashRate::default(),
-            started: Instant::now(),
-        })
+        let (cancel, rate) = (Arc::default(), HashRate::default());
+        Ok(Self { backend, work, results, cancel, stopwatch, rate })
     }
 
     /// Searches this template instead of the one before.
@@ -90,9 +100,10 @@ impl Mining {
         self.backend.name()
     }
 
-    /// Hashes a second, over several stretches of time; to be called about once a second.
+    /// Hashes a second, over several stretches of searching; to be called about once a second. A node that mostly
+    /// waits for transactions has the same rates as one that searches all the time.
     pub fn rates(&mut self) -> Rates {
-        self.rate.record(self.started.elapsed(), self.backend.hashes());
+        self.rate.record(self.stopwatch.elapsed(), self.backend.hashes());
         self.rate.rates()
     }
 }
@@ -100,6 +111,20 @@ impl Mining {
 impl Drop for Mining {
     fn drop(&mut self) {
         self.rest();
+    }
+}
+
+impl Stopwatch {
+    fn set(&self, running: bool) {
+        let mut lap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        let done = lap.since.map_or(Duration::ZERO, |since| since.elapsed());
+        lap.before += done;
+        lap.since = running.then(Instant::now);
+    }
+
+    fn elapsed(&self) -> Duration {
+        let lap = self.0.lock().unwrap_or_else(PoisonError::into_inner);
+        lap.before + lap.since.map_or(Duration::ZERO, |since| since.elapsed())
     }
 }
 

@@ -60,7 +60,6 @@ pub struct State {
     announced: Vec<u64>,
     rates: Rates,
     hash_rate_due_us: u64,
-    searching: bool,
 }
 
 /// What is said about a submitted transaction.
@@ -251,13 +250,11 @@ impl Runtime {
                 }
             }
             Effect::Mine(template) => {
-                self.state.searching = true;
                 if let Some(mining) = &mut self.mining {
                     mining.mine(template);
                 }
             }
             Effect::Rest => {
-                self.state.searching = false;
                 if let Some(mining) = &self.mining {
                     mining.rest();
                 }
@@ -308,7 +305,7 @@ impl Runtime {
             height: tip.header.index,
             tip: tip.hash,
             mempool: self.node.mempool().len(),
-            searching: self.state.searching && self.mining.is_some(),
+            searching: self.node.template().is_some() && self.mining.is_some(),
             backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),
             hash_rate: self.state.rates.into(),
             syncing: self.node.syncing(),
