@@ -41,6 +41,14 @@ pub struct Elapsed {
     pub wall: Duration,
 }
 
+/// CPU time that all threads of this process have used so far; none where the system cannot tell.
+pub fn process_cpu_time() -> Option<Duration> {
+    #[cfg(unix)]
+    return Some(cpu_time(rustix::time::ClockId::ProcessCPUTime));
+    #[cfg(not(unix))]
+    None
+}
+
 /// Measures one kernel on this thread over `nonces`, of which none should hit lest the search end early.
 pub fn kernel(kernel: Kernel, job: &Job, nonces: RangeInclusive<u64>) -> Elapsed {
     let stopwatch = Stopwatch::start();
@@ -86,8 +94,12 @@ pub fn cancel_latency(search: &dyn NonceSearch, job: &Job) -> Result<Duration, S
 
 #[cfg(unix)]
 fn thread_cpu_time() -> Duration {
-    let time = rustix::time::clock_gettime(rustix::time::ClockId::ThreadCPUTime);
-    Duration::try_from(time).expect("CPU time is not negative")
+    cpu_time(rustix::time::ClockId::ThreadCPUTime)
+}
+
+#[cfg(unix)]
+fn cpu_time(clock: rustix::time::ClockId) -> Duration {
+    Duration::try_from(rustix::time::clock_gettime(clock)).expect("CPU time is not negative")
 }
 
 #[cfg(not(unix))]
