@@ -1,8 +1,7 @@
 //! Shared inputs of the benchmarks.
 
-<<<<<<< HEAD
 pub mod chain;
-=======
+
 use miner::Job;
 
 /// A job that no hash hits, whose heads differ as those of different extra nonces do.
@@ -17,4 +16,3 @@ pub fn mining_job(heads: usize) -> Job {
     let tail = std::array::from_fn(|i| (i as u8).wrapping_mul(59) ^ 0xc5);
     Job::new(&blocks, tail, [0; 32]).expect("benchmarks ask for 1 to 256 heads")
 }
->>>>>>> miner
