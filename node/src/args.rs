@@ -11,11 +11,12 @@ use quarry_core::units::{Amount, Hash, Height, NodeId};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
 ///
-/// `node 0` runs node 0 of the network in this directory; start as many as you like, in any order. `node devnet` runs a
-/// whole network with a generator of transactions, to look at. The files of a network are in one directory: see --dir.
+/// `node 0` runs node 0 of the network in this directory; start as many nodes as you like, each in its own terminal and
+/// in any order. `node devnet` runs a whole network with a generator of transactions, to look at.
 #[derive(Debug, Parser)]
 #[command(name = "node", version, max_term_width = 110)]
 #[command(subcommand_negates_reqs = true, arg_required_else_help = true)]
+#[command(override_usage = "node [OPTIONS] <ID>\n       node [OPTIONS] <COMMAND>")]
 #[command(after_help = EXAMPLES)]
 pub struct Cli {
     /// What to do, where it is not to run one node.
@@ -31,32 +32,71 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  node devnet                          four nodes and a generator on this machine; Ctrl-C stops them
-  node 0 --backend cpu                 node 0, mining with the CPU
-  node generate --rate 2               two random transactions a second to the nodes of this directory
+  node devnet                       four nodes and a generator; Ctrl-C stops them
+  node 0 --backend cpu              node 0, mining with the CPU
+  node generate --rate 2            two random transactions a second to all nodes
   node send --from node0 --to node1 --amount 0.50
-  node chain                           the newest blocks
-  node block 1 --raw | sha256sum       the hash of block 1, computed by somebody else
-  watch cat blockchain0.txt            what node 0 believes, live
+  node chain                        the newest blocks
+  node block 1 --raw | sha256sum    the hash of block 1, computed by somebody else
+  watch cat blockchain0.txt         what node 0 believes, live
 
-Exit codes: 0 done, 1 failed, 2 wrong usage or settings, 3 verify found a broken rule, 4 in use by a running node,
-5 another network's or version's files, 6 not found, 7 transaction refused.";
+Exit codes:
+  0 done              1 failed                   2 wrong usage or settings
+  3 a broken rule     4 in use by a running node 5 files of another network
+  6 not found         7 transaction refused";
+
+const DEVNET_EXAMPLES: &str = "\
+Examples:
+  node devnet                                  until Ctrl-C; the next one goes on from there
+  node devnet --difficulty 4 --rate 20         smaller and more blocks, and forks that heal
+  node devnet --fresh --nodes 7 --dir /tmp/d   from the start, elsewhere
+
+While it runs, in another terminal:
+  watch cat devnet/blockchain0.txt             the chain as node 0 sees it
+  node status --node 2 --dir devnet            the process of node 2, its peers and counters
+  kill -9 PROCESS; node 2 --dir devnet         node 2 catches up with the others";
+
+const GENERATE_EXAMPLES: &str = "\
+Examples:
+  node generate                           one transaction a second until Ctrl-C
+  node generate --rate max --count 1000   a thousand as fast as possible
+  node generate --seed 7 --count 10       the same choices every time";
+
+const SEND_EXAMPLES: &str = "\
+Examples:
+  node send --from node0 --to node1 --amount 0.50       from an open account
+  node send --key key.toml --to node1 --amount 0.50     from the account of a key";
+
+const INIT_EXAMPLES: &str = "\
+Examples:
+  node init --open                        four open accounts of 10.00, as in the original
+  node init --accounts 2 --reward 0.25    two keys, and a reward for every block
+  node send --key node0.key.toml --to node1 --amount 1.00";
+
+const BLOCK_EXAMPLES: &str = "\
+Examples:
+  node block 1                      block 1 of the best chain
+  node block 1 --json               with all fields and signatures
+  node block 1 --raw | sha256sum    the hash of block 1, computed by somebody else";
 
 /// What all commands share.
 #[derive(Debug, Clone, Args)]
+#[command(next_help_heading = "Files and logs")]
 pub struct CommonArgs {
-    /// The directory of the network's files: network.toml, the stores and message spools under quarry/, and
-    /// blockchain<ID>.txt and ledger<ID>.txt of each node [default: the current one; devnet: ./devnet]
-    #[arg(long, global = true, env = "QUARRY_DIR", value_name = "DIR")]
+    /// Where the network's files are: network.toml, quarry/ with stores and messages, and blockchain<ID>.txt and
+    /// ledger<ID>.txt of each node [default: here; devnet: ./devnet]
+    #[arg(long, global = true, env = "QUARRY_DIR", hide_env_values = true, value_name = "DIR")]
     pub dir: Option<PathBuf>,
-    /// The network file [default: network.toml in the directory; without one, the built-in network `demo`]
-    #[arg(long, global = true, env = "QUARRY_NETWORK", value_name = "FILE")]
+    /// The network file [default: network.toml in DIR; without one, the built-in network `demo`]
+    #[arg(long, global = true, env = "QUARRY_NETWORK", hide_env_values = true, value_name = "FILE")]
     pub network: Option<PathBuf>,
-    /// How log lines look
-    #[arg(long, global = true, env = "QUARRY_LOG_FORMAT", value_enum, default_value_t = LogFormat::Human)]
+    /// How log lines look: human, or json for one object a line
+    #[arg(long, global = true, env = "QUARRY_LOG_FORMAT", hide_env_values = true, value_enum)]
+    #[arg(hide_possible_values = true, default_value_t = LogFormat::Human, value_name = "FORMAT")]
     pub log_format: LogFormat,
     /// What is logged: error, warn, info, debug, trace, or a tracing filter
-    #[arg(long, global = true, env = "QUARRY_LOG", default_value = "info", value_name = "FILTER")]
+    #[arg(long, global = true, env = "QUARRY_LOG", hide_env_values = true)]
+    #[arg(default_value = "info", value_name = "FILTER")]
     pub log: String,
 }
 
@@ -67,6 +107,16 @@ pub enum LogFormat {
     Human,
     /// One JSON object a line.
     Json,
+}
+
+impl LogFormat {
+    /// The name on the command line.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Human => "human",
+            Self::Json => "json",
+        }
+    }
 }
 
 /// How to run one node.
@@ -99,7 +149,7 @@ pub struct MiningArgs {
     /// What searches for nonces: auto, cpu, or none to take part without mining
     #[arg(long, default_value = "auto", value_name = "BACKEND")]
     pub backend: BackendChoice,
-    /// How many threads the CPU searches with [default: all]
+    /// How many threads the CPU searches with [default: all; devnet: each node an equal share]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
     /// The CPU's code: auto for the fastest by a short calibration, or a name that `node bench` lists
@@ -138,19 +188,24 @@ pub struct PeerList(pub Vec<NodeId>);
 #[derive(Debug, Subcommand)]
 pub enum Command {
     /// Run a whole network on this machine: nodes as processes of their own, and a generator of transactions
+    #[command(after_help = DEVNET_EXAMPLES)]
     Devnet(DevnetArgs),
     /// Send random transactions between the open accounts, each to all nodes but a random one
+    #[command(after_help = GENERATE_EXAMPLES)]
     Generate(GenerateArgs),
     /// Send one transaction
+    #[command(after_help = SEND_EXAMPLES)]
     Send(SendArgs),
     /// Make or look at a key
     #[command(subcommand)]
     Key(KeyCommand),
     /// Write a network file
+    #[command(after_help = INIT_EXAMPLES)]
     Init(InitArgs),
     /// Show the newest blocks
     Chain(ChainArgs),
     /// Show a block
+    #[command(after_help = BLOCK_EXAMPLES)]
     Block(BlockArgs),
     /// Show balances
     Balance(BalanceArgs),
@@ -211,7 +266,7 @@ pub struct DevnetArgs {
     /// Leading hex zeros of every block's hash, from 1 to 63 [default: as in an earlier run, or else 5]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
     pub difficulty: Option<u32>,
-    /// Transactions a second
+    /// Transactions a second: a number, 0 for none, or `max`
     #[arg(long, default_value_t = Rate(1.0), value_name = "TX/S")]
     pub rate: Rate,
     /// Stop after so many seconds [default: run until Ctrl-C]
@@ -231,7 +286,7 @@ pub struct DevnetArgs {
 /// Random transactions.
 #[derive(Debug, Args)]
 pub struct GenerateArgs {
-    /// Transactions a second; 0 for as fast as possible
+    /// Transactions a second: a number, or `max` for as fast as possible
     #[arg(long, default_value_t = Rate(1.0), value_name = "TX/S")]
     pub rate: Rate,
     /// Stop after so many transactions [default: run until Ctrl-C]
@@ -258,9 +313,9 @@ pub struct SendArgs {
     #[arg(long, value_name = "ACCOUNT")]
     pub to: String,
     /// How much, such as 0.50
-    #[arg(long, value_name = "AMOUNT")]
+    #[arg(long, value_name = "AMOUNT", allow_hyphen_values = true)]
     pub amount: Amount,
-    /// Only to this node [default: to all]
+    /// Only to this node [default: to all; one that is down gets it when it starts]
     #[arg(long, value_name = "ID")]
     pub node: Option<NodeId>,
 }
@@ -294,7 +349,7 @@ pub struct InitArgs {
     #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
     pub difficulty: u32,
     /// What a block pays to its miner
-    #[arg(long, default_value = "0.00", value_name = "AMOUNT")]
+    #[arg(long, default_value = "0.00", value_name = "AMOUNT", allow_hyphen_values = true)]
     pub reward: Amount,
     /// Accounts node0, node1, ... that anybody may spend from, as in the original [default: accounts with new keys,
     /// written beside the network file]
@@ -304,7 +359,7 @@ pub struct InitArgs {
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=1000))]
     pub accounts: u16,
     /// What each account holds in the first block
-    #[arg(long, default_value = "10.00", value_name = "AMOUNT")]
+    #[arg(long, default_value = "10.00", value_name = "AMOUNT", allow_hyphen_values = true)]
     pub balance: Amount,
 }
 
@@ -314,8 +369,8 @@ pub struct ChainArgs {
     /// Which node
     #[command(flatten)]
     pub node: NodeArgs,
-    /// How many
-    #[arg(long, default_value_t = 10, value_name = "N")]
+    /// How many, up to 1000
+    #[arg(long, default_value_t = 10, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=1000))]
     pub count: u32,
 }
 
@@ -351,7 +406,7 @@ pub enum BlockRef {
     Hash(Hash),
 }
 
-/// A number of transactions a second.
+/// A number of transactions a second; infinity for as many as possible.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
@@ -437,15 +492,17 @@ impl FromStr for Rate {
 
     fn from_str(text: &str) -> Result<Self, String> {
         match text.parse() {
-            Ok(rate) if (0.0..=1e6).contains(&rate) => Ok(Self(rate)),
-            _ => Err("not a number from 0 to 1000000".to_owned()),
+            _ if text == "max" => Ok(Self(f64::INFINITY)),
+            // Less than one a day is a slip; more than the upper end is `max` on any machine.
+            Ok(rate) if rate == 0.0 || (1e-5..=1e6).contains(&rate) => Ok(Self(rate)),
+            _ => Err("neither 0, nor a number from 0.00001 to 1000000, nor `max`".to_owned()),
         }
     }
 }
 
 impl std::fmt::Display for Rate {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        self.0.fmt(f)
+        if self.0.is_finite() { self.0.fmt(f) } else { f.write_str("max") }
     }
 }
 

@@ -1,4 +1,7 @@
 //! What the program can do: one file per command, and the choice between them.
+#![warn(clippy::print_stdout, clippy::print_stderr)]
+
+pub mod output;
 
 pub mod bench;
 pub mod devnet;
@@ -9,25 +12,35 @@ pub mod key;
 pub mod node;
 pub mod send;
 
-use std::io::IsTerminal as _;
+use std::fmt;
+use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
-use anyhow::Result;
+use anyhow::{Context as _, Result};
 use clap::Parser as _;
 use tracing_subscriber::EnvFilter;
+use tracing_subscriber::field::MakeExt as _;
+use tracing_subscriber::fmt::format::{Writer, debug_fn};
+use tracing_subscriber::fmt::time::FormatTime;
 
 use crate::args::{Cli, Command, CommonArgs, LogFormat};
-use crate::exit::{self, Exit};
+use crate::clock;
+use crate::exit::{self, Exit, OrExit as _};
+
+/// How many digits of a digest a log for people shows.
+const DIGEST_DIGITS: usize = 16;
 
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::parse();
-    let result = start_logging(&cli.common).and_then(|()| run(&cli));
-    match result {
+    match start_logging(&cli.common).and_then(|()| run(&cli)) {
         Ok(exit) => exit.into(),
+        // Whoever read has seen enough.
+        Err(error) if error.is::<output::Closed>() => Exit::Done.into(),
         Err(error) => {
+            let hint = exit::hint(&error).map_or_else(String::new, |hint| format!("hint: {hint}\n"));
             // Nothing is left to do where standard error is closed.
-            let _ = std::io::Write::write_fmt(&mut std::io::stderr(), format_args!("error: {error:#}\n"));
+            let _ = write!(std::io::stderr(), "error: {error:#}\n{hint}");
             exit::code(&error).into()
         }
     }
@@ -52,13 +65,43 @@ fn run(cli: &Cli) -> Result<Exit> {
 }
 
 fn start_logging(common: &CommonArgs) -> Result<()> {
-    let filter: EnvFilter = common.log.parse()?;
+    let filter: EnvFilter = (common.log.parse())
+        .with_context(|| format!("--log {}", common.log))
+        .or_exit(Exit::Usage)
+        .or_hint(|| "one of error, warn, info, debug and trace, or a filter such as node=debug".into())?;
     let ansi = std::io::stderr().is_terminal();
-    let builder =
-        tracing_subscriber::fmt().with_env_filter(filter).with_ansi(ansi).with_writer(std::io::stderr);
+    let builder = tracing_subscriber::fmt()
+        .with_env_filter(filter)
+        .with_ansi(ansi)
+        .with_writer(std::io::stderr)
+        // The complaint would go to standard error, too, and panic where that is what is broken.
+        .log_internal_errors(false);
     match common.log_format {
-        LogFormat::Human => builder.with_target(false).init(),
+        LogFormat::Human => {
+            builder.with_target(false).with_timer(Seconds).fmt_fields(debug_fn(field).delimited(" ")).init()
+        }
         LogFormat::Json => builder.json().init(),
     }
     Ok(())
+}
+
+/// The time in UTC, to the millisecond.
+struct Seconds;
+
+impl FormatTime for Seconds {
+    fn format_time(&self, writer: &mut Writer<'_>) -> fmt::Result {
+        let time = clock::utc().to_string();
+        writer.write_str(&time[..time.len() - 3])
+    }
+}
+
+/// Writes a field for people: the start of a digest is enough to look for it elsewhere.
+fn field(writer: &mut Writer<'_>, field: &tracing::field::Field, value: &dyn fmt::Debug) -> fmt::Result {
+    let value = format!("{value:?}");
+    let is_digest = value.len() == 64 && value.bytes().all(|byte| byte.is_ascii_hexdigit());
+    let shown = if is_digest { &value[..DIGEST_DIGITS] } else { &value };
+    match field.name() {
+        "message" => writer.write_str(shown),
+        name => write!(writer, "{name}={shown}"),
+    }
 }

@@ -1,20 +1,15 @@
 //! Where a network's files lie, and how its parameters are read.
 
-use std::collections::hash_map::DefaultHasher;
 use std::fs;
-use std::hash::{Hash as _, Hasher as _};
 use std::io::ErrorKind;
 use std::path::{Path, PathBuf};
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use quarry_core::network::{Network, NetworkFile};
 use quarry_core::units::NodeId;
 
 use crate::args::CommonArgs;
 use crate::exit::{Exit, OrExit as _};
-
-/// The longest path that a socket can have on every system.
-const SOCKET_PATH_MAX: usize = 100;
 
 /// The directory of a network's files on this machine.
 #[derive(Debug, Clone)]
@@ -53,13 +48,7 @@ impl Directory {
 
     /// The socket on which a running node answers this machine's user.
     pub fn socket(&self, id: NodeId) -> PathBuf {
-        let path = self.data().join(format!("node{id}.sock"));
-        if path.as_os_str().len() <= SOCKET_PATH_MAX {
-            return path;
-        }
-        let mut hasher = DefaultHasher::new();
-        fs::canonicalize(self.data()).unwrap_or(self.data()).hash(&mut hasher);
-        std::env::temp_dir().join(format!("quarry-{:016x}-node{id}.sock", hasher.finish()))
+        self.data().join(format!("node{id}.sock"))
     }
 
     /// The chain as a node sees it, for people.
@@ -87,11 +76,24 @@ impl Directory {
 
     /// The node that is meant where none is named: the one with the lowest number.
     pub fn node_or_lowest(&self, id: Option<NodeId>) -> Result<NodeId> {
-        id.or_else(|| self.nodes().first().copied())
-            .with_context(|| format!("no node has ever run in {}", self.0.display()))
-            .context("start one with `node 0`, or name another directory with --dir")
-            .or_exit(Exit::NotFound)
+        match id.or_else(|| self.nodes().first().copied()) {
+            Some(id) => Ok(id),
+            None => Err(self.unused()),
+        }
     }
+
+    /// The error that there is nothing here to look at.
+    pub fn unused(&self) -> anyhow::Error {
+        let (place, program) = (self.0.display(), program());
+        let hint =
+            format!("name another directory with --dir, or start a node here: {program} 0 --dir {place}");
+        Exit::NotFound.hinted(anyhow!("no node has ever run in {place}"), hint)
+    }
+}
+
+/// This program as its user calls it, for commands that can be copied from the screen.
+pub fn program() -> String {
+    std::env::args_os().next().map_or_else(|| "node".into(), |name| name.to_string_lossy().into_owned())
 }
 
 /// The network that the command line, the directory or the default names.
@@ -105,7 +107,8 @@ pub fn network(common: &CommonArgs, directory: &Directory) -> Result<Network> {
         Err(error) if error.kind() == ErrorKind::NotFound && !named => return Ok(Network::demo()),
         Err(error) => {
             let reading = format!("reading network file {}", path.display());
-            return Err(Exit::Usage.error(anyhow::Error::new(error).context(reading)));
+            let hint = format!("write one: {} init {}", program(), path.display());
+            return Err(Exit::Usage.hinted(anyhow::Error::new(error).context(reading), hint));
         }
     };
     parse_network(&text).with_context(|| format!("in network file {}", path.display())).or_exit(Exit::Usage)

@@ -4,15 +4,18 @@
 //! on the socket's own thread from a snapshot, the rest by the run loop. Invariant: nothing here can hold up the loop.
 
 use std::collections::BTreeMap;
-use std::fs;
+use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
+use std::net::Shutdown;
+use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
+use std::sync::{Arc, Mutex, PoisonError};
+use std::thread::JoinHandle;
 use std::time::Duration;
 
-use anyhow::{Context as _, Result, anyhow};
-use crossbeam_channel::{Sender, bounded};
+use anyhow::{Context as _, Result, anyhow, bail};
+use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use miner::rate::Rates;
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp};
@@ -25,8 +28,12 @@ use crate::store::Reader;
 
 /// The most bytes of a request.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
-/// How long either side waits for the other.
+/// How long a client waits for an answer, and the node for its own loop.
 const TIMEOUT: Duration = Duration::from_secs(10);
+/// How long the node waits for a client, which keeps all others waiting.
+const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The longest address that a socket can have on every system.
+const ADDRESS_BYTES_MAX: usize = 100;
 
 /// What a node can be asked.
 #[derive(Debug, Serialize, Deserialize)]
@@ -36,6 +43,8 @@ pub enum Request {
     Status,
     /// To take a transaction, in its JSON form.
     Submit(Box<RawValue>),
+    /// To mine no more, so that a network that is about to stop comes to rest first.
+    StopMining,
     /// Something from its store.
     Query(Query),
 }
@@ -47,6 +56,8 @@ pub enum Ask {
     Status(Sender<NodeStatus>),
     /// To take a transaction; the answer is the rule that it breaks.
     Submit(quarry_core::transaction::Transaction, Sender<Result<(), String>>),
+    /// To mine no more.
+    StopMining(Sender<()>),
 }
 
 /// Where a node stands.
@@ -133,9 +144,25 @@ enum Reply {
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
-/// The socket of a running node; it is removed when this is dropped.
+/// The run loop has ended; who asks is to find nobody there.
+#[derive(Debug, thiserror::Error)]
+#[error("the node has stopped")]
+struct Stopped;
+
+/// The socket of a running node. Dropping this removes it and lets go of the store.
 #[derive(Debug)]
-pub struct Server(PathBuf);
+pub struct Server {
+    path: PathBuf,
+    line: Arc<Mutex<Line>>,
+    thread: Option<JoinHandle<()>>,
+}
+
+/// Who is being served. One at a time: a client that stalls is dropped by the time-out.
+#[derive(Debug, Default)]
+struct Line {
+    client: Option<UnixStream>,
+    is_closed: bool,
+}
 
 impl Server {
     /// Starts to answer on a socket. The caller holds the node's inbox, so what lies at `path` is a dead node's.
@@ -149,38 +176,109 @@ impl Server {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
         }
-        let listener = UnixListener::bind(&path)?;
-        std::thread::Builder::new().name("control".into()).spawn(move || {
-            // One at a time: a client that stalls is dropped by the time-out.
+        let listener = UnixListener::bind(Address::of(&path)?.path)?;
+        let line = Arc::<Mutex<Line>>::default();
+        let clients = Arc::clone(&line);
+        let thread = std::thread::Builder::new().name("control".into()).spawn(move || {
             for stream in listener.incoming().flatten() {
+                if !take(&clients, stream.try_clone().ok()) {
+                    return;
+                }
                 if let Err(error) = serve(&stream, &network, &reader, &asks) {
                     tracing::debug!("control socket: {error:#}");
                 }
             }
         })?;
-        Ok(Self(path))
+        Ok(Self { path, line, thread: Some(thread) })
     }
 }
 
 impl Drop for Server {
     fn drop(&mut self) {
+        if let Some(client) = close(&self.line) {
+            // It may have gone by itself.
+            let _ = client.shutdown(Shutdown::Both);
+        }
+        // The thread sees only with the next client that there are to be no more.
+        let woken = Address::of(&self.path).and_then(|address| UnixStream::connect(address.path));
         // A leftover is replaced at the next start.
-        let _ = fs::remove_file(&self.0);
+        let _ = fs::remove_file(&self.path);
+        if let (Ok(_), Some(thread)) = (woken, self.thread.take()) {
+            // A panic of the thread has been printed by then.
+            let _ = thread.join();
+        }
+    }
+}
+
+/// Notes who is served; `false` where nobody is to be any more.
+fn take(line: &Mutex<Line>, client: Option<UnixStream>) -> bool {
+    let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+    line.client = client;
+    !line.is_closed
+}
+
+fn close(line: &Mutex<Line>) -> Option<UnixStream> {
+    let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
+    line.is_closed = true;
+    line.client.take()
+}
+
+/// A path that fits a socket's address.
+struct Address {
+    path: PathBuf,
+    /// Keeps a path through `/proc/self/fd` valid.
+    _directory: Option<File>,
+}
+
+impl Address {
+    fn of(path: &Path) -> io::Result<Self> {
+        match (path.parent(), path.file_name()) {
+            (Some(directory), Some(name)) if ADDRESS_BYTES_MAX < path.as_os_str().len() => {
+                let directory = File::open(directory)?;
+                let path = Path::new("/proc/self/fd").join(directory.as_raw_fd().to_string()).join(name);
+                Ok(Self { path, _directory: Some(directory) })
+            }
+            _ => Ok(Self { path: path.into(), _directory: None }),
+        }
     }
 }
 
 /// Asks the node at `path`; `None` where none runs there.
 pub fn ask(path: &Path, request: &Request) -> Result<Option<Box<RawValue>>> {
-    let stream = match UnixStream::connect(path) {
+    ask_within(path, request, TIMEOUT)
+}
+
+/// Where the node at `path` stands; `None` where none runs there.
+pub fn status(path: &Path) -> Result<Option<NodeStatus>> {
+    status_within(path, TIMEOUT)
+}
+
+/// As [`status`], but an error where the answer takes longer.
+pub fn status_within(path: &Path, patience: Duration) -> Result<Option<NodeStatus>> {
+    let answer = ask_within(path, &Request::Status, patience)?;
+    Ok(answer.map(|answer| serde_json::from_str(answer.get())).transpose()?)
+}
+
+fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Option<Box<RawValue>>> {
+    let connecting = || format!("connecting to {}", path.display());
+    let stream = match Address::of(path).and_then(|address| UnixStream::connect(address.path)) {
         Ok(stream) => stream,
         Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
             return Ok(None);
         }
-        Err(error) => return Err(error).with_context(|| format!("connecting to {}", path.display())),
+        Err(error) => return Err(error).with_context(connecting),
     };
-    let reply =
-        exchange(&stream, request).with_context(|| format!("asking the node at {}", path.display()))?;
-    match reply {
+    let line = exchange(&stream, request, patience)
+        .map_err(|error| match error.kind() {
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow!("no answer within {patience:?}"),
+            _ => error.into(),
+        })
+        .with_context(|| format!("asking the node at {}", path.display()))?;
+    if line.is_empty() {
+        // It stopped before it came to the question.
+        return Ok(None);
+    }
+    match serde_json::from_str(&line)? {
         Reply::Done(answer) => Ok(Some(answer)),
         Reply::Refused(reason) => Err(Refused(reason).into()),
         Reply::NotFound(reason) => Err(anyhow!(reason)).or_exit(Exit::NotFound),
@@ -188,62 +286,75 @@ pub fn ask(path: &Path, request: &Request) -> Result<Option<Box<RawValue>>> {
     }
 }
 
-/// Where the node at `path` stands; `None` where none runs there.
-pub fn status(path: &Path) -> Result<Option<NodeStatus>> {
-    let answer = ask(path, &Request::Status)?;
-    Ok(answer.map(|answer| serde_json::from_str(answer.get())).transpose()?)
-}
-
-fn exchange(stream: &UnixStream, request: &Request) -> Result<Reply> {
-    limit(stream)?;
-    send_line(stream, request)?;
+/// The line that answers a request; an empty one where the node hangs up.
+fn exchange(stream: &UnixStream, request: &Request, patience: Duration) -> io::Result<String> {
+    limit(stream, patience)?;
     let mut line = String::new();
-    BufReader::new(stream).read_line(&mut line)?;
-    Ok(serde_json::from_str(&line)?)
+    let answered = send_line(stream, request).and_then(|()| BufReader::new(stream).read_line(&mut line));
+    match answered {
+        Err(error) if matches!(error.kind(), io::ErrorKind::BrokenPipe | io::ErrorKind::ConnectionReset) => {
+            Ok(String::new())
+        }
+        answered => answered.map(|_| line),
+    }
 }
 
 fn serve(stream: &UnixStream, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask>) -> Result<()> {
-    limit(stream)?;
+    limit(stream, CLIENT_TIMEOUT)?;
     let mut line = String::new();
     BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
     let reply = match answer(&line, network, reader, asks) {
         Ok(answer) => Reply::Done(answer),
         Err(error) => match error.downcast::<Refused>() {
             Ok(Refused(reason)) => Reply::Refused(reason),
+            Err(error) if error.is::<Stopped>() => return Ok(()),
             Err(error) if exit::code(&error) == Exit::NotFound => Reply::NotFound(format!("{error:#}")),
             Err(error) => Reply::Failed(format!("{error:#}")),
         },
     };
-    send_line(stream, &reply)
+    Ok(send_line(stream, &reply)?)
 }
 
 fn answer(line: &str, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask>) -> Result<Box<RawValue>> {
     match serde_json::from_str(line)? {
-        Request::Status => {
-            let (sender, receiver) = bounded(1);
-            asks.send_timeout(Ask::Status(sender), TIMEOUT)?;
-            Ok(serde_json::value::to_raw_value(&receiver.recv_timeout(TIMEOUT)?)?)
-        }
+        Request::Status => Ok(serde_json::value::to_raw_value(&put(asks, Ask::Status)?)?),
         Request::Submit(json) => {
             let json: quarry_core::json::TransactionJson<'_> =
                 serde_json::from_str(json.get()).map_err(|error| Refused(error.to_string()))?;
             let transaction = json.parse(network).map_err(|error| Refused(error.to_string()))?;
-            let (sender, receiver) = bounded(1);
-            asks.send_timeout(Ask::Submit(transaction, sender), TIMEOUT)?;
-            receiver.recv_timeout(TIMEOUT)?.map_err(Refused)?;
+            put(asks, |answer| Ask::Submit(transaction, answer))?.map_err(Refused)?;
+            Ok(RawValue::NULL.to_owned())
+        }
+        Request::StopMining => {
+            put(asks, Ask::StopMining)?;
             Ok(RawValue::NULL.to_owned())
         }
         Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
     }
 }
 
-fn limit(stream: &UnixStream) -> io::Result<()> {
-    stream.set_read_timeout(Some(TIMEOUT))?;
-    stream.set_write_timeout(Some(TIMEOUT))
+/// Puts something to the run loop and waits for what it says.
+fn put<T>(asks: &Sender<Ask>, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
+    let (sender, receiver) = bounded(1);
+    match asks.send_timeout(ask(sender), TIMEOUT) {
+        Ok(()) => {}
+        Err(SendTimeoutError::Disconnected(_)) => return Err(Stopped.into()),
+        Err(SendTimeoutError::Timeout(_)) => bail!("the node is too busy to answer"),
+    }
+    match receiver.recv_timeout(TIMEOUT) {
+        Ok(answer) => Ok(answer),
+        Err(RecvTimeoutError::Disconnected) => Err(Stopped.into()),
+        Err(RecvTimeoutError::Timeout) => bail!("the node is too busy to answer"),
+    }
 }
 
-fn send_line(mut stream: &UnixStream, value: &impl Serialize) -> Result<()> {
+fn limit(stream: &UnixStream, patience: Duration) -> io::Result<()> {
+    stream.set_read_timeout(Some(patience))?;
+    stream.set_write_timeout(Some(patience))
+}
+
+fn send_line(mut stream: &UnixStream, value: &impl Serialize) -> io::Result<()> {
     let mut line = serde_json::to_vec(value)?;
     line.push(b'\n');
-    Ok(stream.write_all(&line)?)
+    stream.write_all(&line)
 }

@@ -6,134 +6,177 @@ use quarry_core::effect::Notice;
 use quarry_core::rules::TransactionError;
 use tracing::{debug, info, warn};
 
-/// How often each kind of thing has happened.
-#[derive(Debug, Default, Clone)]
-pub struct Counters(BTreeMap<&'static str, u64>);
+use crate::transport::TransportError;
 
-impl Counters {
+/// The most lines a second about what others send and this node refuses; more are only counted.
+const REFUSALS_PER_SECOND_MAX: u32 = 20;
+
+/// What has happened, logged and counted.
+#[derive(Debug, Default)]
+pub struct Journal {
+    counters: BTreeMap<&'static str, u64>,
+    second: u64,
+    refusals: u32,
+}
+
+impl Journal {
     /// Counts something.
     pub fn count(&mut self, name: &'static str) {
-        *self.0.entry(name).or_default() += 1;
+        *self.counters.entry(name).or_default() += 1;
     }
 
-    /// All counters by name.
-    pub fn by_name(&self) -> BTreeMap<String, u64> {
-        self.0.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    /// How often each kind of thing has happened.
+    pub fn counters(&self) -> BTreeMap<String, u64> {
+        self.counters.iter().map(|(name, count)| ((*name).to_owned(), *count)).collect()
+    }
+
+    /// Counts a notice and logs it.
+    pub fn note(&mut self, notice: &Notice, elapsed_us: u64) {
+        self.count(name(notice));
+        if !is_refusal(notice) || self.may_log_refusal(elapsed_us) {
+            log(notice);
+        }
+    }
+
+    /// Whether there is still room for a refusal in this second's log. Anybody who can send can be refused.
+    fn may_log_refusal(&mut self, elapsed_us: u64) -> bool {
+        let second = elapsed_us / 1_000_000;
+        if self.second != second {
+            let silent = self.refusals.saturating_sub(REFUSALS_PER_SECOND_MAX);
+            if 0 < silent {
+                warn!(count = silent, "more was refused than is logged: `status` has the counts");
+            }
+            (self.second, self.refusals) = (second, 0);
+        }
+        self.refusals = self.refusals.saturating_add(1);
+        self.refusals <= REFUSALS_PER_SECOND_MAX
     }
 }
 
-/// Logs a notice and says under which name to count it.
-pub fn log(notice: &Notice) -> &'static str {
-    match notice {
+/// Whether an error in sending is worth a line: an inbox that stays full is named less and less often.
+pub fn is_worth_a_line(error: &TransportError) -> bool {
+    match error {
+        TransportError::InboxFull { refused, .. } => refused.is_power_of_two(),
+        _ => true,
+    }
+}
+
+/// Whether the notice is about something that anybody who can send can cause as often as he likes.
+fn is_refusal(notice: &Notice) -> bool {
+    matches!(
+        notice,
         Notice::MessageRefused { .. }
-        | Notice::SenderMismatch { .. }
-        | Notice::Unsolicited(_)
-        | Notice::TooManyRequests(_)
-        | Notice::TransactionRefused { .. }
-        | Notice::BlockRefused { .. } => log_refusal(notice),
-        Notice::SyncStarted(_) | Notice::SyncFinished(_) | Notice::SyncFailed { .. } => log_sync(notice),
-        Notice::Pending(id) => {
-            debug!(%id, "transaction waits");
-            "transactions_accepted"
-        }
-        Notice::Expired(id) => {
-            info!(%id, "transaction expired unmined");
-            "transactions_expired"
-        }
-        Notice::Orphan(hash) => {
-            debug!(%hash, "block with an unknown parent");
-            "orphans"
-        }
-        Notice::SideBranch { height, hash } => {
-            info!(%height, %hash, "block on another branch");
-            "side_branch_blocks"
-        }
+            | Notice::SenderMismatch { .. }
+            | Notice::TooManyRequests(_)
+            | Notice::TransactionRefused { .. }
+            | Notice::BlockRefused { .. }
+    )
+}
+
+/// Under which name a notice is counted.
+fn name(notice: &Notice) -> &'static str {
+    match notice {
+        Notice::MessageRefused { .. } | Notice::SenderMismatch { .. } => "messages_refused",
+        Notice::Unsolicited(_) => "replies_ignored",
+        Notice::TooManyRequests(_) => "requests_ignored",
+        Notice::Pending(_) => "transactions_accepted",
+        Notice::TransactionRefused {
+            error: TransactionError::AlreadyMined(_) | TransactionError::AlreadyPending,
+            ..
+        } => "transactions_known",
+        Notice::TransactionRefused { .. } => "transactions_refused",
+        Notice::Expired(_) => "transactions_expired",
+        Notice::BlockRefused { .. } => "blocks_refused",
+        Notice::Orphan(_) => "orphans",
+        Notice::SideBranch { .. } => "side_branch_blocks",
+        Notice::Extended { from: Some(_), .. } => "blocks_received",
+        Notice::Extended { from: None, .. } => "blocks_mined",
+        Notice::Reorganised { abandoned: 0, .. } => "catch_ups",
+        Notice::Reorganised { .. } => "reorganisations",
+        Notice::StaleResult => "stale_results",
+        Notice::SyncStarted(_) => "syncs_started",
+        Notice::SyncFinished(_) => "syncs_finished",
+        Notice::SyncFailed { .. } => "syncs_failed",
+        Notice::PeerJoined(_) => "peers_joined",
+        Notice::PeerLeft(_) => "peers_left",
+    }
+}
+
+fn log(notice: &Notice) {
+    match notice {
+        Notice::Unsolicited(peer) => debug!(%peer, "reply ignored: nothing was asked, or not any more"),
+        Notice::Pending(id) => debug!(%id, "transaction waits"),
+        Notice::Expired(id) => info!(%id, "transaction expired unmined"),
+        Notice::Orphan(hash) => debug!(%hash, "block with an unknown parent"),
+        Notice::SideBranch { height, hash } => info!(%height, %hash, "block on another branch"),
         Notice::Extended { height, hash, transactions, from: Some(from) } => {
             info!(%height, %hash, transactions, %from, "new tip");
-            "blocks_received"
         }
         Notice::Extended { height, hash, transactions, from: None } => {
             info!(%height, %hash, transactions, "mined a block");
-            "blocks_mined"
+        }
+        Notice::Reorganised { height, hash, abandoned: 0, applied, .. } => {
+            info!(%height, %hash, blocks = applied, "new tip, several blocks on");
         }
         Notice::Reorganised { height, hash, abandoned, applied, returned, dropped } => {
             info!(%height, %hash, abandoned, applied, returned, "moved to a better branch");
             if 0 < *dropped {
                 warn!(dropped, "too many transactions wait: some of the abandoned branch are dropped");
             }
-            "reorganisations"
         }
-        Notice::StaleResult => {
-            debug!("the search found a nonce too late");
-            "stale_results"
-        }
-        Notice::PeerJoined(peer) => {
-            info!(%peer, "peer found");
-            "peers_joined"
-        }
-        Notice::PeerLeft(peer) => {
-            info!(%peer, "peer gone");
-            "peers_left"
-        }
+        Notice::StaleResult => debug!("the search found a nonce too late"),
+        Notice::SyncStarted(peer) => debug!(%peer, "fetching a chain"),
+        Notice::SyncFinished(peer) => debug!(%peer, "fetched a chain"),
+        Notice::SyncFailed { peer, reason } => info!(%peer, "could not fetch a chain: {reason}"),
+        Notice::PeerJoined(peer) => info!(%peer, "peer found"),
+        Notice::PeerLeft(peer) => info!(%peer, "peer gone"),
+        Notice::MessageRefused { .. }
+        | Notice::SenderMismatch { .. }
+        | Notice::TooManyRequests(_)
+        | Notice::TransactionRefused { .. }
+        | Notice::BlockRefused { .. } => log_refusal(notice),
     }
 }
 
-fn log_refusal(notice: &Notice) -> &'static str {
+fn log_refusal(notice: &Notice) {
     match notice {
         Notice::MessageRefused { from, error } => {
             warn!(from = sender(*from), "message refused: {error}");
-            "messages_refused"
         }
         Notice::SenderMismatch { from, claimed } => {
             warn!(from = sender(*from), "message refused: it claims to be from node {claimed}");
-            "messages_refused"
         }
-        Notice::Unsolicited(peer) => {
-            debug!(%peer, "reply ignored: nothing was asked, or not any more");
-            "replies_ignored"
-        }
-        Notice::TooManyRequests(peer) => {
-            warn!(%peer, "request ignored: too many in a minute");
-            "requests_ignored"
-        }
-        Notice::TransactionRefused { id, error: TransactionError::AlreadyMined(height), .. } => {
-            debug!(%id, %height, "transaction is mined already");
-            "transactions_known"
-        }
-        Notice::TransactionRefused { id, error: TransactionError::AlreadyPending, .. } => {
-            debug!(%id, "transaction waits already");
-            "transactions_known"
+        Notice::TooManyRequests(peer) => warn!(%peer, "request ignored: too many in a minute"),
+        Notice::TransactionRefused { id, error, .. } if name(notice) == "transactions_known" => {
+            debug!(%id, "transaction known: {error}");
         }
         Notice::TransactionRefused { from, id, error } => {
             info!(from = sender(*from), %id, "transaction refused: {error}");
-            "transactions_refused"
         }
         Notice::BlockRefused { from, hash, error } => {
             warn!(from = sender(*from), %hash, "block refused: {error}");
-            "blocks_refused"
         }
         other => unreachable!("{other:?} is no refusal"),
     }
 }
 
-fn log_sync(notice: &Notice) -> &'static str {
-    match notice {
-        Notice::SyncStarted(peer) => {
-            debug!(%peer, "fetching a chain");
-            "syncs_started"
-        }
-        Notice::SyncFinished(peer) => {
-            debug!(%peer, "fetched a chain");
-            "syncs_finished"
-        }
-        Notice::SyncFailed { peer, reason } => {
-            info!(%peer, "could not fetch a chain: {reason}");
-            "syncs_failed"
-        }
-        other => unreachable!("{other:?} is not about sync"),
-    }
-}
-
 fn sender(from: Option<quarry_core::units::NodeId>) -> String {
     from.map_or_else(|| "a client".to_owned(), |id| format!("node {id}"))
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn refusals_are_all_counted_and_not_all_logged() {
+        let mut journal = Journal::default();
+        let refusal = Notice::SenderMismatch { from: None, claimed: quarry_core::units::NodeId(1) };
+        for _ in 0..1000 {
+            journal.note(&refusal, 1_999_999);
+        }
+        assert_eq!(journal.counters()["messages_refused"], 1000);
+        assert!(!journal.may_log_refusal(1_999_999));
+        assert!(journal.may_log_refusal(2_000_000), "the next second has room again");
+    }
 }

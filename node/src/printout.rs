@@ -1,17 +1,18 @@
 //! `blockchain<ID>.txt` and `ledger<ID>.txt`: what a node believes, for people with `watch cat`.
 //!
-//! They are written by a thread of their own from a snapshot of the store, at most a few times a second and only the
-//! newest blocks, so that mining never waits for them. Invariant: a reader sees a whole file, old or new.
+//! They are written by a thread of their own from a snapshot of the store, only the newest blocks and only so often
+//! that it is idle nine tenths of the time; so neither mining nor the chain's length is ever held up by them.
+//! Invariant: a reader sees a whole file, old or new.
 
 use std::fmt::Write as _;
 use std::fs;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::thread::JoinHandle;
-use std::time::Duration;
+use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result};
-use crossbeam_channel::{Sender, bounded};
+use crossbeam_channel::{Receiver, RecvTimeoutError, Sender, bounded};
 use quarry_core::block::Block;
 use quarry_core::json::TransactionJson;
 use quarry_core::network::Network;
@@ -21,11 +22,15 @@ use crate::query;
 use crate::store::{Reader, Snapshot};
 
 /// How many blocks are written.
-const BLOCKS_MAX: u32 = 100;
+const BLOCKS_MAX: usize = 100;
+/// The size at which no more blocks are written, however few that are.
+const BLOCKS_BYTES_MAX: usize = 1 << 20;
 /// How many balances are written.
 const BALANCES_MAX: usize = 1000;
 /// The least time between two writes.
 const INTERVAL: Duration = Duration::from_millis(250);
+/// How many times as long as a write it takes until the next.
+const PAUSE_FACTOR: u32 = 10;
 const RULE: &str = "---------------------------------------------------------------------------";
 
 /// The thread that writes the files; dropping this writes them a last time.
@@ -49,14 +54,13 @@ impl Printout {
     pub fn start(target: Target, network: Arc<Network>, reader: Reader) -> Result<Self> {
         print(&target, &network, &reader)?;
         let (wake, woken) = bounded::<()>(1);
-        let thread = std::thread::Builder::new().name("printout".into()).spawn(move || {
-            for () in woken {
-                if let Err(error) = print(&target, &network, &reader) {
-                    tracing::warn!("{error:#}");
-                }
-                std::thread::sleep(INTERVAL);
+        let write = move || {
+            if let Err(error) = print(&target, &network, &reader) {
+                tracing::warn!("{error:#}");
             }
-        })?;
+        };
+        let thread =
+            std::thread::Builder::new().name("printout".into()).spawn(move || keep_writing(&woken, write))?;
         Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 
@@ -77,6 +81,28 @@ impl Drop for Printout {
     }
 }
 
+/// Writes after each wake-up, though not too often, until the other end hangs up.
+fn keep_writing(woken: &Receiver<()>, write: impl Fn()) {
+    let mut is_due = false;
+    loop {
+        if !is_due && woken.recv().is_err() {
+            return;
+        }
+        is_due = false;
+        let started = Instant::now();
+        write();
+        let next = started + INTERVAL.max(started.elapsed() * PAUSE_FACTOR);
+        loop {
+            match woken.recv_deadline(next) {
+                Ok(()) => is_due = true,
+                Err(RecvTimeoutError::Timeout) => break,
+                Err(RecvTimeoutError::Disconnected) if is_due => return write(),
+                Err(RecvTimeoutError::Disconnected) => return,
+            }
+        }
+    }
+}
+
 fn print(target: &Target, network: &Network, reader: &Reader) -> Result<()> {
     let snapshot = reader.snapshot()?;
     replace(&target.blockchain, &blockchain(target.id, network, &snapshot)?)?;
@@ -85,12 +111,16 @@ fn print(target: &Target, network: &Network, reader: &Reader) -> Result<()> {
 
 /// The chain in the original's look, newest block first.
 fn blockchain(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<String> {
-    let blocks = query::newest_blocks(snapshot, BLOCKS_MAX)?;
     let mut text = format!("Node {id} Blockchain:\n{RULE}\n");
-    for block in &blocks {
-        block_lines(&mut text, block, network)?;
+    let mut older = 0;
+    for block in query::newest_blocks(snapshot)?.take(BLOCKS_MAX) {
+        let block = block?;
+        block_lines(&mut text, &block, network)?;
+        older = block.header.index.0;
+        if BLOCKS_BYTES_MAX < text.len() {
+            break;
+        }
     }
-    let older = blocks.last().map_or(0, |block| block.header.index.0);
     if 0 < older {
         writeln!(
             text,

@@ -6,7 +6,7 @@ use anyhow::{Result, anyhow};
 use quarry_core::block::Block;
 use quarry_core::json::BlockJson;
 use quarry_core::network::Network;
-use quarry_core::store::Store;
+use quarry_core::store::{Store, StoreError};
 use quarry_core::units::{Amount, Hash, Height};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
@@ -16,13 +16,15 @@ use crate::exit::{Exit, OrExit as _};
 use crate::store::Snapshot;
 
 /// The most blocks or balances of one answer.
-const COUNT_MAX: u32 = 1000;
+pub const COUNT_MAX: u32 = 1000;
+/// The size at which an answer takes no more blocks.
+const ANSWER_BYTES_MAX: usize = 16 << 20;
 
 /// Something to ask of a store.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
 pub enum Query {
-    /// The newest blocks.
+    /// The newest blocks, as many as fit an answer.
     Chain {
         /// How many.
         count: u32,
@@ -87,8 +89,15 @@ impl From<BlockRef> for Query {
 pub fn answer(store: &Snapshot, network: &Network, query: &Query) -> Result<Box<RawValue>> {
     match query {
         Query::Chain { count } => {
-            let blocks = newest_blocks(store, (*count).min(COUNT_MAX))?;
-            let blocks: Vec<_> = blocks.iter().map(|block| BlockJson::new(block, network)).collect();
+            let (mut blocks, mut bytes) = (Vec::new(), 0);
+            for block in newest_blocks(store)?.take(usize::try_from((*count).min(COUNT_MAX))?) {
+                let block = to_raw_value(&BlockJson::new(&*block?, network))?;
+                bytes += block.get().len();
+                blocks.push(block);
+                if ANSWER_BYTES_MAX < bytes {
+                    break;
+                }
+            }
             Ok(to_raw_value(&blocks)?)
         }
         Query::BlockAt(height) => match store.path(*height)? {
@@ -100,19 +109,21 @@ pub fn answer(store: &Snapshot, network: &Network, query: &Query) -> Result<Box<
     }
 }
 
-/// The newest blocks of the best chain, the tip first.
-pub fn newest_blocks(store: &Snapshot, count: u32) -> Result<Vec<Arc<Block>>> {
-    let mut blocks = Vec::new();
+/// The blocks of the best chain, the tip first.
+pub fn newest_blocks(store: &Snapshot) -> Result<impl Iterator<Item = Result<Arc<Block>>>> {
     let mut next = store.tip()?;
-    while let Some(hash) = next {
-        if blocks.len() == usize::try_from(count)? {
-            break;
-        }
-        let Some(block) = store.block(&hash)? else { break };
+    Ok(std::iter::from_fn(move || {
+        let hash = next.take()?;
+        let found = store.block(&hash).and_then(|block| {
+            block.ok_or_else(|| StoreError(format!("block {hash} is missing; `verify` can tell more")))
+        });
+        let block = match found {
+            Ok(block) => block,
+            Err(error) => return Some(Err(error.into())),
+        };
         next = (Height(0) < block.header.index).then_some(block.header.prev_hash);
-        blocks.push(block);
-    }
-    Ok(blocks)
+        Some(Ok(block))
+    }))
 }
 
 /// The height of the tip.

@@ -12,13 +12,14 @@ use crossbeam_channel::{Receiver, Sender, never, select_biased};
 use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
+use quarry_core::rules::TransactionError;
 use quarry_core::units::NodeId;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::control::{Ask, NodeStatus, PeerStatus};
+use crate::control::{self, Ask, NodeStatus, PeerStatus};
 use crate::mining::{Mined, Mining};
-use crate::notices::{self, Counters};
+use crate::notices::{self, Journal};
 use crate::printout::Printout;
 use crate::store::RedbStore;
 use crate::transport::{Handover, Incoming, Kind, Outgoing, Receipt, Transport};
@@ -28,20 +29,23 @@ const BATCH_MAX: usize = 1024;
 /// The ticket of a message whose arrival nobody waits for.
 const NO_TICKET: u64 = u64::MAX;
 
-/// Everything around a node's core.
+/// Everything around a node's core. What a node holds is let go of in this order: its inbox, which keeps others from
+/// being the same node, comes last.
 pub struct Runtime {
+    /// Questions of this machine's user; both ends, so that it stays open.
+    pub asks: (Sender<Ask>, Receiver<Ask>),
+    /// Where they come from.
+    pub server: control::Server,
+    /// What searches for nonces, if anything does.
+    pub mining: Option<Mining>,
+    /// Writes the files for people.
+    pub printout: Printout,
     /// The core.
     pub node: Node<RedbStore>,
     /// Where messages come from and go to.
     pub transport: Box<dyn Transport>,
     /// Where peers are fixed: who they are.
     pub static_peers: Option<Vec<NodeId>>,
-    /// What searches for nonces, if anything does.
-    pub mining: Option<Mining>,
-    /// Writes the files for people.
-    pub printout: Printout,
-    /// Questions of this machine's user; both ends, so that it stays open.
-    pub asks: (Sender<Ask>, Receiver<Ask>),
     /// Closed, or told something, when the node is to stop.
     pub stop: Receiver<()>,
     /// The clocks.
@@ -53,7 +57,7 @@ pub struct Runtime {
 /// What the loop remembers between turns.
 #[derive(Default)]
 pub struct State {
-    counters: Counters,
+    journal: Journal,
     /// How many messages of each announcement are not durable yet.
     announcements: BTreeMap<u64, usize>,
     /// The announcements that are, and that the core has not been told of.
@@ -153,8 +157,20 @@ impl Runtime {
                 Ok(())
             }
             Input::Ask(Ask::Submit(transaction, answer)) => {
-                let verdict = self.node.submit(self.clock.now(), transaction, &mut turn.effects)?;
-                turn.verdicts.push((answer, verdict.map_err(|error| error.to_string())));
+                let verdict = match self.node.submit(self.clock.now(), transaction, &mut turn.effects)? {
+                    // Another node may have been faster to bring it: it waits, as was asked for.
+                    Ok(()) | Err(TransactionError::AlreadyPending) => Ok(()),
+                    Err(error) => Err(error.to_string()),
+                };
+                turn.verdicts.push((answer, verdict));
+                Ok(())
+            }
+            Input::Ask(Ask::StopMining(answer)) => {
+                if self.mining.take().is_some() {
+                    info!("mines no more");
+                }
+                // Who asked may have gone.
+                let _ = answer.send(());
                 Ok(())
             }
             Input::Tick | Input::Stop => {
@@ -171,7 +187,7 @@ impl Runtime {
                 // A node that is cut off acknowledges what it does not hear: a restart would not bring it back either.
                 let is_peer = |id| self.static_peers.as_ref().is_none_or(|peers| peers.contains(&id));
                 if !delivery.from.is_none_or(is_peer) {
-                    self.state.counters.count("messages_from_strangers");
+                    self.state.journal.count("messages_from_strangers");
                     return Ok(());
                 }
                 self.step(Event::Message { from: delivery.from, bytes: delivery.payload }, turn)
@@ -186,7 +202,7 @@ impl Runtime {
             Incoming::Peers(_) => Ok(()),
             Incoming::Trouble(trouble) => {
                 warn!("{trouble}");
-                self.state.counters.count("transport_troubles");
+                self.state.journal.count("transport_troubles");
                 Ok(())
             }
         }
@@ -243,8 +259,10 @@ impl Runtime {
                     Ok(Handover::Durable) => self.sent(ticket),
                     Err(error) => {
                         // What a peer misses it fetches once it is back: see `quarry_core::sync`.
-                        warn!(%to, "message not sent: {error}");
-                        self.state.counters.count("messages_unsent");
+                        if notices::is_worth_a_line(&error) {
+                            warn!(%to, "message not sent: {error}");
+                        }
+                        self.state.journal.count("messages_unsent");
                         self.sent(ticket);
                     }
                 }
@@ -259,7 +277,7 @@ impl Runtime {
                     mining.rest();
                 }
             }
-            Effect::Tell(notice) => self.state.counters.count(notices::log(&notice)),
+            Effect::Tell(notice) => self.state.journal.note(&notice, self.clock.now().elapsed_us),
         }
     }
 
@@ -310,7 +328,7 @@ impl Runtime {
             hash_rate: self.state.rates.into(),
             syncing: self.node.syncing(),
             peers: peers.collect(),
-            counters: self.state.counters.by_name(),
+            counters: self.state.journal.counters(),
         }
     }
 }

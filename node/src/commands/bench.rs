@@ -12,6 +12,7 @@ use crate::args::BenchArgs;
 use crate::bench::report::{Report, SCHEMA};
 use crate::bench::{self, Plan, Watcher};
 use crate::commands::node::stop_signal;
+use crate::commands::output::say;
 use crate::exit::{Exit, OrExit as _};
 
 /// Shows how far the measurement is, and ends it on Ctrl-C.
@@ -48,9 +49,9 @@ pub fn run(args: &BenchArgs) -> Result<Exit> {
     let report = bench::run(&plan, &mut progress)?;
     bar.finish_and_clear();
     if args.json {
-        println!("{}", serde_json::to_string(&report)?);
+        say!("{}", serde_json::to_string(&report)?)?;
     } else {
-        print!("{}", report.table());
+        say!("{}", report.table().trim_end())?;
     }
     if let Some(path) = &args.save {
         fs::write(path, serde_json::to_vec_pretty(&report)?)
@@ -71,9 +72,9 @@ fn compare(args: &BenchArgs, report: &Report, former: &Report) -> Result<Exit> {
         return Err(Exit::Usage.error(anyhow!("the saved report has no variant in common with this one")));
     }
     if !args.json {
-        println!("\nagainst {} of {}:", former.revision, former.time);
+        say!("\nagainst {} of {}:", former.revision, former.time)?;
         for (name, percent) in &ratios {
-            println!("{name:<16}{percent:.1} %");
+            say!("{name:<16}{percent:.1} %")?;
         }
     }
     let floor = args.fail_under.unwrap_or(0.0);

@@ -1,108 +1,132 @@
 //! `devnet`: a whole network on this machine. The nodes and the generator are processes of this same program, so that
 //! any of them can be killed and started again; this one only starts them, watches, and stops them.
 
-use std::collections::{BTreeMap, BTreeSet};
-use std::fs::{self, File};
-use std::io::{self, IsTerminal as _, Write as _};
+mod process;
+mod screen;
+
+use std::cell::Cell;
+use std::fs;
+use std::io;
 use std::num::NonZeroUsize;
-use std::os::unix::process::CommandExt as _;
-use std::path::Path;
-use std::process::{Child, Command, Stdio};
+use std::process::Command;
 use std::time::{Duration, Instant};
 
-use anyhow::{Context as _, Result, anyhow};
-use comfy_table::Table;
+use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, RecvTimeoutError};
 use quarry_core::network::{AccountEntry, Difficulty, Network, NetworkFile};
-use quarry_core::units::{Amount, NodeId};
+use quarry_core::units::{Amount, Height, NodeId};
 
 use crate::args::{CommonArgs, DevnetArgs};
-use crate::commands::inspect::hash_rate;
-use crate::commands::node::stop_signal;
-use crate::config::{self, Directory};
-use crate::control::{self, NodeStatus};
+use crate::commands::inspect::print_table;
+use crate::commands::node::{create_data, stop_signal};
+use crate::commands::output::say;
+use crate::config::{self, Directory, program};
+use crate::control::{self, Request};
 use crate::exit::{Exit, OrExit as _};
+use crate::query::{BalancesAnswer, Query};
+use process::{Process, Processes};
+use screen::{Screen, Standings};
 
+/// The network's name, by which a devnet knows its own directory.
+const NAME: &str = "devnet";
+/// What each account holds in the first block.
+const BALANCE: Amount = Amount(1000);
+/// How many accounts or nodes a line names.
+const LIST_MAX: usize = 5;
 /// How often the live line or table is renewed.
 const INTERVAL: Duration = Duration::from_secs(1);
-/// How long the nodes have to agree at the end, and a process to stop.
+/// How often something that is about to happen is looked for.
+const POLL: Duration = Duration::from_millis(20);
+/// How long a node has to start, and the nodes to agree at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
-/// What each account of a devnet holds in the first block.
-const BALANCE: Amount = Amount(1000);
+/// How long the nodes may mine at the end what the generator has sent.
+const LAST_BLOCKS: Duration = Duration::from_secs(3);
 
-/// A process of the network. It is told to stop by the end of its standard input, so it stops even if this process is
-/// killed; it has a process group of its own, so Ctrl-C in the terminal reaches only this process.
-struct Process {
-    name: String,
-    child: Child,
+/// A network that is running.
+struct Devnet<'a> {
+    args: &'a DevnetArgs,
+    common: &'a CommonArgs,
+    directory: Directory,
+    network: Network,
+    ids: Vec<NodeId>,
+    stop: Receiver<()>,
+    /// Whether the user has asked twice to stop.
+    is_hurried: Cell<bool>,
 }
-
-/// Where all nodes stand; `None` for one that does not answer.
-type Statuses = BTreeMap<NodeId, Option<NodeStatus>>;
 
 /// Runs a network until told to stop.
 pub fn run(common: &CommonArgs, args: &DevnetArgs) -> Result<Exit> {
     let directory = Directory::new(common, "devnet");
     if common.network.is_some() {
-        return Err(Exit::Usage.error(anyhow!("devnet writes its own network file: leave --network out")));
+        let error = anyhow!("devnet writes its own network file");
+        return Err(Exit::Usage.hinted(error, "leave --network and QUARRY_NETWORK out"));
     }
     let stop = stop_signal(false)?;
-    let network = prepare(&directory, args)?;
     let ids: Vec<_> = (0..args.nodes).map(NodeId).collect();
-    for id in &ids {
-        if control::status(&directory.socket(*id)).is_ok_and(|status| status.is_some()) {
-            let place = directory.path().display();
-            return Err(Exit::InUse
-                .error(anyhow!("node {id} runs in {place} already: stop it, or name another --dir")));
+    check_unused(&directory, &ids)?;
+    let network = prepare(&directory, args)?;
+    Devnet { args, common, directory, network, ids, stop, is_hurried: Cell::new(false) }.run()
+}
+
+/// Refuses a directory in which nodes are running.
+fn check_unused(directory: &Directory, ids: &[NodeId]) -> Result<()> {
+    let mut all = directory.nodes();
+    all.extend(ids);
+    for id in all {
+        if !matches!(control::status(&directory.socket(id)), Ok(None)) {
+            let error = anyhow!("node {id} runs in {} already", directory.path().display());
+            return Err(Exit::InUse.hinted(error, "stop it, or name another directory with --dir"));
         }
     }
-    let mut nodes = Vec::new();
-    for id in &ids {
-        nodes.push(start_node(&directory, *id, args)?);
-    }
-    let generator = start_generator(&directory, args)?;
-    print_first_screen(&directory, &network, &nodes, args);
-    watch(&directory, &ids, args, &stop)?;
-    println!("\nstopping the generator, then the nodes ...");
-    end(vec![generator])?;
-    let agreed = wait_for_agreement(&directory, &ids);
-    print_summary(&directory, &network, &ids);
-    end(nodes)?;
-    println!("stopped; `node devnet --dir {}` goes on where this ended", directory.path().display());
-    if agreed { Ok(Exit::Done) } else { Err(anyhow!("the nodes did not agree on a tip within {PATIENCE:?}")) }
+    Ok(())
 }
 
 /// Makes the directory and its network file, or takes over those of an earlier run.
 fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
+    let path = directory.network_file();
+    let is_foreign = path.exists() && read_network(directory)?.name != NAME;
+    if is_foreign {
+        let error = anyhow!("{} is not a devnet's network file", path.display());
+        return Err(Exit::Foreign.hinted(error, "name another directory with --dir"));
+    }
     if args.fresh {
         clear(directory).with_context(|| format!("clearing {}", directory.path().display()))?;
     }
-    fs::create_dir_all(directory.data())
-        .with_context(|| format!("creating {}", directory.data().display()))?;
-    let path = directory.network_file();
-    let mut wanted = NetworkFile::demo();
-    wanted.name = "devnet".into();
-    wanted.accounts =
-        (0..args.nodes.max(4)).map(|id| AccountEntry::open(&format!("node{id}"), BALANCE)).collect();
+    create_data(directory)?;
     if !path.exists() {
-        wanted.difficulty = Difficulty::Zeros(args.difficulty.unwrap_or(5));
-        fs::write(&path, config::network_text(&wanted)?)
+        let accounts = (0..args.nodes.max(4)).map(|id| AccountEntry::open(&format!("node{id}"), BALANCE));
+        let file = NetworkFile {
+            name: NAME.into(),
+            difficulty: Difficulty::Zeros(args.difficulty.unwrap_or(5)),
+            accounts: accounts.collect(),
+            ..NetworkFile::demo()
+        };
+        fs::write(&path, config::network_text(&file)?)
             .with_context(|| format!("writing {}", path.display()))?;
     }
-    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
-    let network = config::parse_network(&text)
-        .with_context(|| format!("in {}", path.display()))
-        .or_exit(Exit::Usage)?;
-    let zeros =
-        network.bits.target().map(|target| target.zeros()).context("a network's bits have a target")?;
+    let network = read_network(directory)?;
+    let zeros = zeros(&network);
     match args.difficulty {
-        Some(difficulty) if (zeros - f64::from(difficulty)).abs() > 1e-3 => Err(Exit::Foreign.error(anyhow!(
-            "{} is the network of an earlier run, with a difficulty of {zeros} zeros: add --fresh to delete that run, \
-             or name another --dir",
-            path.display()
-        ))),
+        Some(difficulty) if (zeros - f64::from(difficulty)).abs() > 1e-3 => {
+            let error = anyhow!("{} has a difficulty of {zeros} zeros from an earlier run", path.display());
+            Err(Exit::Foreign
+                .hinted(error, "delete that run with --fresh, or name another directory with --dir"))
+        }
         _ => Ok(network),
     }
+}
+
+fn read_network(directory: &Directory) -> Result<Network> {
+    let path = directory.network_file();
+    let text = fs::read_to_string(&path).with_context(|| format!("reading {}", path.display()))?;
+    config::parse_network(&text)
+        .with_context(|| format!("in network file {}", path.display()))
+        .or_exit(Exit::Usage)
+}
+
+/// The network's difficulty in hex zeros.
+fn zeros(network: &Network) -> f64 {
+    network.bits.target().map_or(0.0, |target| target.zeros())
 }
 
 /// Deletes what a devnet writes, and nothing else.
@@ -119,213 +143,194 @@ fn clear(directory: &Directory) -> io::Result<()> {
     ignore_missing(fs::remove_file(directory.network_file()))
 }
 
-fn start_node(directory: &Directory, id: NodeId, args: &DevnetArgs) -> Result<Process> {
-    let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-    let share = NonZeroUsize::new(cores / usize::from(args.nodes)).unwrap_or(NonZeroUsize::MIN);
-    let threads = args.mining.threads.unwrap_or(share);
-    let arguments = [
-        id.to_string(),
-        "--backend".into(),
-        args.mining.backend.to_string(),
-        "--threads".into(),
-        threads.to_string(),
-        "--until-stdin-closes".into(),
-    ];
-    start(directory, format!("node{id}"), &arguments)
-}
-
-fn start_generator(directory: &Directory, args: &DevnetArgs) -> Result<Process> {
-    let mut arguments =
-        vec!["generate".into(), "--until-stdin-closes".into(), "--rate".into(), args.rate.to_string()];
-    if let Some(seed) = args.seed {
-        arguments.extend(["--seed".into(), seed.to_string()]);
-    }
-    start(directory, "generator".into(), &arguments)
-}
-
-fn start(directory: &Directory, name: String, arguments: &[String]) -> Result<Process> {
-    let log =
-        File::create(log_path(directory, &name)).with_context(|| format!("creating the log of {name}"))?;
-    let program = std::env::current_exe().context("finding this program's own file")?;
-    let child = Command::new(program)
-        .args(arguments)
-        .arg("--dir")
-        .arg(directory.path())
-        .env_remove("QUARRY_NETWORK")
-        .stdin(Stdio::piped())
-        .stdout(Stdio::null())
-        .stderr(log)
-        .process_group(0)
-        .spawn()
-        .with_context(|| format!("starting {name}"))?;
-    Ok(Process { name, child })
-}
-
-/// Shows where the nodes stand until told to stop or until the time is up.
-fn watch(directory: &Directory, ids: &[NodeId], args: &DevnetArgs, stop: &Receiver<()>) -> Result<()> {
-    let started = Instant::now();
-    let duration = args.duration.map(|seconds| Duration::from_secs(u64::from(seconds.get())));
-    let mut screen = Screen::default();
-    loop {
-        let left =
-            duration.map_or(INTERVAL, |duration| duration.saturating_sub(started.elapsed()).min(INTERVAL));
-        match stop.recv_timeout(left) {
-            Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-            Err(RecvTimeoutError::Timeout) => {}
+impl Devnet<'_> {
+    fn run(&self) -> Result<Exit> {
+        // Whatever happens, nothing that was started is left running: see `Processes`.
+        let mut nodes = Processes::default();
+        for id in &self.ids {
+            nodes.0.push(self.start_node(*id)?);
         }
-        if duration.is_some_and(|duration| duration <= started.elapsed()) {
-            return Ok(());
-        }
-        screen.show(started.elapsed(), &statuses(directory, ids), directory.path())?;
+        self.wait_for_start(&mut nodes)?;
+        let mut generator = Processes(self.start_generator()?.into_iter().collect());
+        self.print_first_screen(&nodes)?;
+        self.watch()?;
+
+        say!("\nstopping ...")?;
+        generator.end(|| self.hurry());
+        let exit = self.settle(&nodes)?;
+        nodes.end(|| self.hurry());
+        say!("stopped; `{} devnet --dir {}` goes on from here", program(), self.place())?;
+        Ok(exit)
     }
-}
 
-fn statuses(directory: &Directory, ids: &[NodeId]) -> Statuses {
-    // A node that is being killed may break off in the middle of an answer: it is down, then.
-    ids.iter().map(|id| (*id, control::status(&directory.socket(*id)).ok().flatten())).collect()
-}
-
-fn tips(statuses: &Statuses) -> BTreeSet<quarry_core::units::Hash> {
-    statuses.values().flatten().map(|status| status.tip).collect()
-}
-
-fn wait_for_agreement(directory: &Directory, ids: &[NodeId]) -> bool {
-    let started = Instant::now();
-    loop {
-        let statuses = statuses(directory, ids);
-        if statuses.values().flatten().all(|status| status.mempool == 0 || !status.searching)
-            && tips(&statuses).len() <= 1
-        {
-            return true;
-        }
-        if PATIENCE < started.elapsed() {
-            return false;
-        }
-        std::thread::sleep(Duration::from_millis(100));
+    fn start_node(&self, id: NodeId) -> Result<Process> {
+        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
+        let share = NonZeroUsize::new(cores / self.ids.len()).unwrap_or(NonZeroUsize::MIN);
+        let threads = self.args.mining.threads.unwrap_or(share);
+        let mut command = self.command();
+        command.arg(id.to_string());
+        command.args(["--backend", &self.args.mining.backend.to_string()]);
+        command.args(["--threads", &threads.to_string()]);
+        Process::start(&self.directory, format!("node{id}"), command)
     }
-}
 
-fn end(processes: Vec<Process>) -> Result<()> {
-    let mut processes = processes;
-    for process in &mut processes {
-        drop(process.child.stdin.take());
+    fn start_generator(&self) -> Result<Option<Process>> {
+        if self.args.rate.0 == 0.0 {
+            return Ok(None);
+        }
+        let mut command = self.command();
+        command.args(["generate", "--rate", &self.args.rate.to_string()]);
+        if let Some(seed) = self.args.seed {
+            command.args(["--seed", &seed.to_string()]);
+        }
+        Process::start(&self.directory, "generator".into(), command).map(Some)
     }
-    let started = Instant::now();
-    for process in &mut processes {
-        while process.child.try_wait()?.is_none() {
-            if PATIENCE < started.elapsed() {
-                println!("{} does not stop: killing it", process.name);
-                process.child.kill()?;
+
+    /// This program, with what all commands share.
+    fn command(&self) -> Command {
+        let program = std::env::current_exe().unwrap_or_else(|_| program().into());
+        let mut command = Command::new(program);
+        command.arg("--dir").arg(self.directory.path());
+        command.args(["--log", &self.common.log, "--log-format", self.common.log_format.name()]);
+        command.env_remove("QUARRY_NETWORK");
+        command
+    }
+
+    /// Waits until every node answers, or says why one has ended instead.
+    fn wait_for_start(&self, nodes: &mut Processes) -> Result<()> {
+        let started = Instant::now();
+        while !self.ask().are_up() {
+            for node in &mut nodes.0 {
+                if let Some(words) = node.last_words()? {
+                    bail!("{} did not start: {words}", node.name);
+                }
             }
-            std::thread::sleep(Duration::from_millis(10));
+            if PATIENCE < started.elapsed() || self.hurry() {
+                bail!("the nodes do not answer; their logs are in {}", self.directory.data().display());
+            }
+            std::thread::sleep(POLL);
+        }
+        Ok(())
+    }
+
+    /// Shows where the nodes stand until told to stop or until the time is up.
+    fn watch(&self) -> Result<()> {
+        let started = Instant::now();
+        let duration = self.args.duration.map(|seconds| Duration::from_secs(u64::from(seconds.get())));
+        let mut screen = Screen::default();
+        loop {
+            screen.show(started.elapsed(), &self.ask(), &self.directory)?;
+            let left = duration.map(|duration| duration.saturating_sub(started.elapsed()));
+            match self.stop.recv_timeout(left.unwrap_or(INTERVAL).min(INTERVAL)) {
+                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
+                Err(RecvTimeoutError::Timeout) => {}
+            }
+            if duration.is_some_and(|duration| duration <= started.elapsed()) {
+                return Ok(());
+            }
         }
     }
-    Ok(())
-}
 
-fn log_path(directory: &Directory, name: &str) -> std::path::PathBuf {
-    directory.data().join(format!("{name}.log"))
-}
-
-fn print_first_screen(directory: &Directory, network: &Network, nodes: &[Process], args: &DevnetArgs) {
-    let zeros = network.bits.target().map_or(0.0, |target| target.zeros());
-    println!("network    {} ({}), {zeros} leading hex zeros", network.name, network.id.0.short());
-    let accounts = network.accounts.iter().map(|account| format!("{} {}", account.name, account.balance));
-    println!("accounts   {}", accounts.collect::<Vec<_>>().join(", "));
-    let processes = nodes.iter().map(|process| format!("{} (process {})", process.name, process.child.id()));
-    println!("nodes      {}", processes.collect::<Vec<_>>().join(", "));
-    println!("generator  {} transactions a second, each to all nodes but a random one", args.rate);
-    let place = directory.path().display();
-    println!(
-        "files      {place}/blockchain<ID>.txt and ledger<ID>.txt, logs in {}",
-        directory.data().display()
-    );
-    println!("try        watch cat {place}/blockchain0.txt");
-    println!(
-        "           node chain --dir {place}; kill -9 a node, then start it again: node 2 --dir {place}"
-    );
-    println!("stop       Ctrl-C\n");
-}
-
-fn print_summary(directory: &Directory, network: &Network, ids: &[NodeId]) {
-    let statuses = statuses(directory, ids);
-    println!("{}", table(&statuses, directory.path()));
-    let total = network.supply_at(quarry_core::units::Height(0)).unwrap_or_default();
-    let reorganisations: u64 =
-        statuses.values().flatten().map(|it| it.counters.get("reorganisations").unwrap_or(&0)).sum();
-    println!(
-        "{}; {reorganisations} reorganisations in all; all accounts together hold {total}",
-        agreement(&statuses),
-    );
-}
-
-fn agreement(statuses: &Statuses) -> String {
-    let (tips, down) = (tips(statuses).len(), statuses.values().filter(|status| status.is_none()).count());
-    let down = if down == 0 { String::new() } else { format!(", {down} down") };
-    match tips {
-        0 => "no node answers".to_owned(),
-        1 => format!("all nodes agree{down}"),
-        tips => format!("{tips} different tips{down}"),
-    }
-}
-
-fn table(statuses: &Statuses, place: &Path) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING);
-    table.set_header(["node", "height", "tip", "mempool", "hash rate", "mined", "reorgs", ""]);
-    for (id, status) in statuses {
-        let Some(status) = status else {
-            table.add_row([
-                id.to_string(),
-                "down".into(),
-                format!("start it again: node {id} --dir {}", place.display()),
-            ]);
-            continue;
-        };
-        let counter = |name: &str| status.counters.get(name).unwrap_or(&0).to_string();
-        table.add_row([
-            id.to_string(),
-            status.height.to_string(),
-            status.tip.short(),
-            status.mempool.to_string(),
-            hash_rate(status.hash_rate.over_10_s),
-            counter("blocks_mined"),
-            counter("reorganisations"),
-            if status.searching { "searching".into() } else { "idle".to_owned() },
-        ]);
-    }
-    table
-}
-
-/// The live part of the output: a table that is drawn over itself on a terminal, or else a line each time.
-#[derive(Default)]
-struct Screen {
-    lines: usize,
-}
-
-impl Screen {
-    fn show(&mut self, elapsed: Duration, statuses: &Statuses, place: &Path) -> io::Result<()> {
-        let mut output = io::stdout().lock();
-        let seconds = elapsed.as_secs();
-        if !output.is_terminal() {
-            let known: Vec<_> = statuses.values().flatten().collect();
-            let height = known.iter().map(|it| it.height.0).max().unwrap_or(0);
-            let mempool = known.iter().map(|it| it.mempool).max().unwrap_or(0);
-            let rate = hash_rate(known.iter().map(|it| it.hash_rate.over_10_s).sum());
-            return writeln!(
-                output,
-                "{seconds:>5} s  height {height}  {}  {rate}  mempool {mempool}  {}",
-                known.iter().max_by_key(|it| it.height).map_or_else(String::new, |it| it.tip.short()),
-                agreement(statuses)
-            );
+    /// Brings the network to rest once nothing more is sent, so that all stores end alike; says how it went.
+    fn settle(&self, nodes: &Processes) -> Result<Exit> {
+        self.wait_for(LAST_BLOCKS, || {
+            let standings = self.ask();
+            standings.agree() && standings.up().all(|status| status.mempool == 0)
+        });
+        // After this each node's own blocks are known to it and on their way to all: equal tips stay equal.
+        for status in self.ask().up() {
+            if nodes.0.iter().any(|node| node.id() == status.pid) {
+                control::ask(&self.directory.socket(status.id), &Request::StopMining)?;
+            }
         }
-        let text = format!("{}\n{seconds} s, {}", table(statuses, place), agreement(statuses));
-        if 0 < self.lines {
-            // Up to the table's first line, and clear from there.
-            write!(output, "\x1b[{}A\x1b[J", self.lines)?;
+        let agreed = self.wait_for(PATIENCE, || self.ask().agree());
+        let standings = self.ask();
+        print_table(&standings.table())?;
+        if !agreed {
+            bail!("the nodes do not agree on a tip");
         }
-        writeln!(output, "{text}")?;
-        self.lines = text.lines().count();
-        output.flush()
+        let mut exit = Exit::Done;
+        for status in standings.up() {
+            let Some((height, held)) = self.money(status.id)? else { continue };
+            if self.network.supply_at(height) != Some(held) {
+                say!("on node {} all accounts together hold {held} at height {height}", status.id)?;
+                exit = Exit::Failed;
+            }
+        }
+        if exit == Exit::Done && 0 < standings.up().count() {
+            let total = self.network.supply_at(Height(0)).unwrap_or_default();
+            say!("{}; all accounts together hold {total}, as at the start", standings.agreement())?;
+        }
+        Ok(exit)
     }
+
+    /// What all accounts of a node hold and at which height; `None` where it is down or they are too many to add up.
+    fn money(&self, id: NodeId) -> Result<Option<(Height, Amount)>> {
+        let query = Request::Query(Query::Balances { account: None });
+        let Some(answer) = control::ask(&self.directory.socket(id), &query)? else { return Ok(None) };
+        let answer: BalancesAnswer = serde_json::from_str(answer.get())?;
+        let mut sum = Amount::default();
+        for entry in &answer.balances {
+            let balance = entry.balance.parse()?;
+            sum = sum.checked_add(balance).context("the balances exceed what an amount can say")?;
+        }
+        Ok((!answer.more).then_some((answer.height, sum)))
+    }
+
+    fn ask(&self) -> Standings {
+        Standings::ask(&self.directory, &self.ids)
+    }
+
+    /// Waits until something is done; `false` where that takes too long for the user or for this program.
+    fn wait_for(&self, patience: Duration, is_done: impl Fn() -> bool) -> bool {
+        let started = Instant::now();
+        while !is_done() {
+            if patience < started.elapsed() || self.hurry() {
+                return false;
+            }
+            std::thread::sleep(POLL);
+        }
+        true
+    }
+
+    /// Whether the user has asked once more to stop.
+    fn hurry(&self) -> bool {
+        if self.stop.try_recv().is_ok() {
+            self.is_hurried.set(true);
+        }
+        self.is_hurried.get()
+    }
+
+    fn place(&self) -> std::path::Display<'_> {
+        self.directory.path().display()
+    }
+
+    fn print_first_screen(&self, nodes: &Processes) -> Result<()> {
+        let (network, place, program) = (&self.network, self.place(), program());
+        let zeros = zeros(network);
+        say!("network    {} ({}): {zeros} leading hex zeros", network.name, network.id.0.short())?;
+        let accounts = network.accounts.iter().map(|it| format!("{} {}", it.name, it.balance));
+        say!("accounts   {}", list(accounts))?;
+        let processes = nodes.0.iter().map(|node| format!("{} (process {})", node.name, node.id()));
+        say!("nodes      {}", list(processes))?;
+        let rate = self.args.rate;
+        match rate.0 {
+            0.0 => say!("generator  none")?,
+            _ => say!("generator  {rate} transactions a second, each to all nodes but a random one")?,
+        }
+        say!("files      {place}/blockchain<ID>.txt and ledger<ID>.txt; logs in {place}/quarry")?;
+        say!("try        watch cat {place}/blockchain0.txt")?;
+        say!("           {program} chain --dir {place}")?;
+        if let (Some(node), Some(id)) = (nodes.0.last(), self.ids.last()) {
+            say!("           kill -9 {}, and later: {program} {id} --dir {place}", node.id())?;
+        }
+        say!("stop       Ctrl-C\n")
+    }
+}
+
+/// The first few of something, in a line.
+fn list(items: impl ExactSizeIterator<Item = String>) -> String {
+    let more = items.len().saturating_sub(LIST_MAX);
+    let first = items.take(LIST_MAX).collect::<Vec<_>>().join(", ");
+    if more == 0 { first } else { format!("{first} and {more} more") }
 }

@@ -19,6 +19,7 @@ use crate::clock;
 use crate::commands::node::{spool_options, stop_signal};
 use crate::config::{self, Directory};
 use crate::exit::Exit;
+use crate::notices::is_worth_a_line;
 use crate::transport::local::{self, Local};
 use crate::transport::{Kind, Outgoing, Transport as _};
 
@@ -28,8 +29,18 @@ const AMOUNTS: std::ops::RangeInclusive<u64> = 10..=200;
 const TICK: Duration = Duration::from_millis(10);
 /// The most transactions of one tick.
 const TICK_MAX: u64 = 1000;
+/// The longest time between two ticks that is made up for.
+const LAG_MAX: Duration = Duration::from_secs(2);
 /// How often to look for nodes.
 const LOOK: Duration = Duration::from_secs(1);
+
+/// How many transactions are due at a rate.
+struct Pace {
+    /// Transactions a second; infinity for no pause at all.
+    rate: f64,
+    due: f64,
+    last: Instant,
+}
 
 struct Generator {
     network: Network,
@@ -49,49 +60,71 @@ pub fn run(common: &CommonArgs, args: &GenerateArgs) -> Result<Exit> {
     let network = config::network(common, &directory)?;
     let accounts: Vec<_> = network.accounts.iter().filter(|it| it.open).map(|it| it.id).collect();
     if accounts.len() < 2 {
-        let name = &network.name;
+        let error = anyhow!("network `{}` has fewer than two open accounts to pay between", network.name);
         return Err(
-            Exit::Usage.error(anyhow!("network `{name}` has fewer than two open accounts to pay between"))
+            Exit::Usage.hinted(error, "keyed accounts pay with `send --key`; `init --open` makes open ones")
+        );
+    }
+    if args.rate.0 == 0.0 {
+        return Err(
+            Exit::Usage.hinted(anyhow!("--rate 0 sends nothing"), "as fast as possible is --rate max")
         );
     }
     let client = local::client(&directory.spool(), "generator", spool_options(&network))?;
     let seed = args.seed.unwrap_or_else(rand::random);
     let rng = StdRng::seed_from_u64(seed);
     let stop = stop_signal(args.until_stdin_closes)?;
-    info!(seed, rate = args.rate.0, "generator starts");
+    info!(seed, rate = %args.rate, "generator starts");
     let (last, nodes) = (Timestamp::default(), Vec::new());
     Generator { network, directory, client, accounts, rng, last, nodes, looked: None, unsent: 0 }
         .run(args, &stop)?;
     Ok(Exit::Done)
 }
 
+impl Pace {
+    fn new(rate: f64) -> Self {
+        Self { rate, due: 0.0, last: Instant::now() }
+    }
+
+    /// How many have become due since the last call.
+    fn due(&mut self) -> u64 {
+        let elapsed = self.last.elapsed();
+        self.last = Instant::now();
+        if self.rate.is_infinite() {
+            return TICK_MAX;
+        }
+        // A machine that was asleep does not make up for it.
+        self.due += elapsed.min(LAG_MAX).as_secs_f64() * self.rate;
+        // Small and positive; what is cut off stays due.
+        let now = (self.due as u64).min(TICK_MAX);
+        self.due -= now as f64;
+        now
+    }
+
+    /// How long to wait until the next call.
+    fn tick(&self) -> Duration {
+        if self.rate.is_infinite() {
+            return Duration::ZERO;
+        }
+        let fifth = Duration::try_from_secs_f64(0.2 / self.rate).unwrap_or(LOOK);
+        fifth.clamp(TICK, LOOK)
+    }
+}
+
 impl Generator {
     fn run(&mut self, args: &GenerateArgs, stop: &Receiver<()>) -> Result<()> {
         let count_max = args.count.unwrap_or(u64::MAX);
-        let (mut count, mut due) = (0, 0.0);
-        let mut last = Instant::now();
+        let (mut count, mut pace) = (0, Pace::new(args.rate.0));
         while count < count_max {
             self.look_for_nodes()?;
             let tick = if self.nodes.is_empty() {
-                last = Instant::now();
+                pace = Pace::new(args.rate.0);
                 LOOK
             } else {
-                due += last.elapsed().as_secs_f64() * args.rate.0;
-                last = Instant::now();
-                // Due counts are small and positive; what is cut off stays due.
-                let mut now = (due as u64).min(TICK_MAX);
-                due -= now as f64;
-                if args.rate.0 == 0.0 {
-                    now = TICK_MAX;
-                }
-                let now = now.min(count_max - count);
+                let now = pace.due().min(count_max - count);
                 self.send(now);
                 count += now;
-                if args.rate.0 == 0.0 {
-                    Duration::ZERO
-                } else {
-                    TICK.max(Duration::from_secs_f64(0.2 / args.rate.0).min(LOOK))
-                }
+                pace.tick()
             };
             match stop.recv_timeout(tick) {
                 Err(RecvTimeoutError::Timeout) => {}
@@ -111,7 +144,11 @@ impl Generator {
             info!("no node has an inbox in {} yet: waiting", self.directory.path().display());
         }
         if nodes != self.nodes {
-            info!(?nodes, "sending to all of these but a random one");
+            let list = nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
+            match nodes.len() {
+                1 => info!("sending to node {list}"),
+                _ => info!("sending to all of nodes {list} but a random one each time"),
+            }
         }
         (self.nodes, self.looked) = (nodes, Some(Instant::now()));
         Ok(())
@@ -143,7 +180,9 @@ impl Generator {
         let count = transactions.len();
         let payload: Arc<[u8]> = Message::Transactions(transactions).encode(&self.network).into();
         if let Err(error) = self.client.send(id, Outgoing { kind: Kind::Transactions, payload, ticket: 0 }) {
-            warn!(node = %id, "not sent: {error}");
+            if is_worth_a_line(&error) {
+                warn!(node = %id, "not sent: {error}");
+            }
             self.unsent += u64::try_from(count).unwrap_or(u64::MAX);
         }
     }

@@ -9,6 +9,7 @@ use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFil
 use crate::args::{CommonArgs, InitArgs};
 use crate::clock;
 use crate::commands::key;
+use crate::commands::output::say;
 use crate::config::{self, Directory};
 use crate::exit::{Exit, OrExit as _};
 
@@ -19,9 +20,14 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         .parent()
         .filter(|folder| !folder.as_os_str().is_empty())
         .map_or_else(|| ".".into(), ToOwned::to_owned);
-    fs::create_dir_all(&folder).with_context(|| format!("creating {}", folder.display()))?;
+    fs::create_dir_all(&folder)
+        .with_context(|| format!("creating {}", folder.display()))
+        .or_hint(|| "name a directory that can be written to with --dir".into())?;
     if path.exists() {
-        return Err(Exit::Usage.error(anyhow!("{} exists already", path.display())));
+        let error = anyhow!("{} exists already", path.display());
+        return Err(
+            Exit::Usage.hinted(error, "a network file is never overwritten: name another file or --dir")
+        );
     }
 
     let mut file = NetworkFile {
@@ -41,7 +47,7 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
             let key_file = folder.join(format!("{}.key.toml", account.name));
             let key = key::create(&key_file)?;
             *account = AccountEntry::keyed(&account.name, args.balance, &key.public);
-            println!("key of account {}: {}", account.name, key_file.display());
+            say!("key      {} (account {})", key_file.display(), account.name)?;
         }
     }
     let network = Network::new(&file).or_exit(Exit::Usage)?;
@@ -53,6 +59,11 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         .and_then(|mut output| output.write_all(text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
         .or_exit(Exit::Usage)?;
-    println!("network `{}` ({}): {}", network.name, network.id.0.short(), path.display());
+    say!("network  {} (`{}`, {})", path.display(), network.name, network.id.0.short())?;
+    let program = config::program();
+    match path.file_name().is_some_and(|name| name == "network.toml") {
+        true => say!("start    {program} 0 --dir {}", folder.display())?,
+        false => say!("start    {program} 0 --network {} --dir DIR", path.display())?,
+    }
     Ok(Exit::Done)
 }

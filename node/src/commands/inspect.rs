@@ -1,7 +1,6 @@
 //! `chain`, `block`, `balance`, `status` and `verify`: what a node knows.
 
 use std::collections::BTreeMap;
-use std::io::Write as _;
 
 use anyhow::{Context as _, Result, anyhow};
 use comfy_table::{CellAlignment, Table};
@@ -12,11 +11,15 @@ use serde_json::value::RawValue;
 
 use crate::args::{BalanceArgs, BlockArgs, ChainArgs, CommonArgs, NodeArgs};
 use crate::commands::node::open_failed;
+use crate::commands::output::{self, say};
 use crate::config::{self, Directory};
-use crate::control::{self, HashRates, Request};
+use crate::control::{self, HashRates, NodeStatus, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
-use crate::store::{self, Reader, Snapshot, Summary};
+use crate::store::{self, OpenError, Reader, RedbStore, Snapshot, Summary};
+
+/// How many hex digits of a hash are shown in tables: the zeros of any difficulty that is in use, and enough besides.
+const HASH_DIGITS: usize = 16;
 
 /// What a list of blocks shows of each.
 #[derive(Deserialize)]
@@ -36,18 +39,25 @@ pub fn chain(common: &CommonArgs, args: &ChainArgs) -> Result<Exit> {
         return print_json(&answer);
     }
     let blocks: Vec<BlockSummary> = serde_json::from_str(answer.get())?;
+    let is_cut = blocks.len() < usize::try_from(args.count)?
+        && blocks.last().is_some_and(|oldest| Height(0) < oldest.index);
     let mut table = table(&["height", "time (UTC)", "transactions", "miner", "hash"]);
+    align_right(&mut table, &[0, 2]);
     for block in blocks {
         let BlockSummary { index, timestamp, miner, hash, transactions } = block;
         table.add_row([
             index.to_string(),
-            timestamp.to_string(),
+            seconds(timestamp),
             transactions.len().to_string(),
-            miner,
-            hash.to_string(),
+            short_account(&miner),
+            format!("{}...", short_hash(&hash)),
         ]);
     }
-    print_table(&table)
+    print_table(&table)?;
+    if is_cut {
+        say!("the blocks are too large for more of them in one answer")?;
+    }
+    Ok(Exit::Done)
 }
 
 /// Shows a block.
@@ -60,7 +70,7 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
             .as_bytes()
             .chunks(2)
             .map(|pair| u8::from_str_radix(std::str::from_utf8(pair)?, 16).context("hex"));
-        std::io::stdout().write_all(&header.collect::<Result<Vec<u8>>>()?)?;
+        output::bytes(&header.collect::<Result<Vec<u8>>>()?)?;
         return Ok(Exit::Done);
     }
     if args.node.json {
@@ -80,17 +90,27 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
         "txRoot",
         "hash",
     ] {
-        println!("{name:<14}{}", field(name));
+        say!("{name:<14}{}", field(name))?;
     }
-    println!("{:<14}{}", "confirmations", answer.confirmations);
-    let mut table = table(&["from", "to", "amount", "time (UTC)", "id"]);
+    match answer.confirmations {
+        0 => say!("{:<14}none: the block is on a branch that lost", "confirmations")?,
+        count => say!("{:<14}{count}", "confirmations")?,
+    }
     // Raw values: an amount is shown as it was written, not as a float.
     let transactions: Vec<BTreeMap<&str, &RawValue>> = serde_json::from_str(field("transactions"))?;
+    if transactions.is_empty() {
+        say!("{:<14}none", "transactions")?;
+        return Ok(Exit::Done);
+    }
+    say!("{:<14}{}\n", "transactions", transactions.len())?;
+    let mut table = table(&["from", "to", "amount", "time (UTC)", "id"]);
+    align_right(&mut table, &[2]);
     for transaction in transactions {
         let field = |name: &str| transaction.get(name).map_or("", |value| value.get().trim_matches('"'));
         table.add_row(["from_node", "to_node", "amount", "timestamp", "unique_id"].map(field));
     }
-    print_table(&table)
+    print_table(&table)?;
+    Ok(Exit::Done)
 }
 
 /// Shows balances.
@@ -101,14 +121,15 @@ pub fn balance(common: &CommonArgs, args: &BalanceArgs) -> Result<Exit> {
     }
     let answer: BalancesAnswer = serde_json::from_str(answer.get())?;
     let mut table = table(&["account", "balance", "id"]);
-    if let Some(column) = table.column_mut(1) {
-        column.set_cell_alignment(CellAlignment::Right);
-    }
-    for entry in answer.balances {
+    align_right(&mut table, &[1]);
+    // By account id they come in no order that a reader could see.
+    let mut balances = answer.balances;
+    balances.sort_by(|one, other| one.account.cmp(&other.account));
+    for entry in balances {
         table.add_row([entry.account, entry.balance, entry.id]);
     }
     print_table(&table)?;
-    println!("at height {}{}", answer.height, if answer.more { "; there are more accounts" } else { "" });
+    say!("at height {}{}", answer.height, if answer.more { "; there are more accounts" } else { "" })?;
     Ok(Exit::Done)
 }
 
@@ -118,36 +139,57 @@ pub fn status(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
     let id = directory.node_or_lowest(args.id)?;
     let Some(status) = control::status(&directory.socket(id))? else {
         let place = directory.path().display();
-        return Err(Exit::NotFound.error(anyhow!("node {id} does not run in {place}")));
+        let hint = format!("start it: {} {id} --dir {place}", config::program());
+        return Err(Exit::NotFound.hinted(anyhow!("node {id} does not run in {place}"), hint));
     };
     if args.json {
-        println!("{}", serde_json::to_string(&status)?);
-        return Ok(Exit::Done);
-    }
-    println!("node          {} (process {}, up {:.0} s)", status.id, status.pid, status.uptime_s);
-    println!("network       {}", status.network);
-    println!("tip           {} at height {}", status.tip, status.height);
-    println!("mempool       {} transactions", status.mempool);
-    let doing = if status.searching { "searching" } else { "idle" };
-    let backend = status.backend.as_deref().unwrap_or("none");
-    println!("mining        {backend}, {doing}");
-    let HashRates { over_10_s, over_60_s, over_15_min, max } = status.hash_rate;
-    let [short, medium, long, max] = [over_10_s, over_60_s, over_15_min, max].map(hash_rate);
-    println!("hash rate     {short} over 10 s, {medium} over 60 s, {long} over 15 min, {max} at most");
-    for peer in &status.peers {
-        let height = peer.height.map_or("?".to_owned(), |height| height.to_string());
-        let heard =
-            peer.heard_s.map_or("never heard of".to_owned(), |seconds| format!("heard {seconds:.0} s ago"));
-        println!(
-            "peer          node {}: height {height}, {heard}{}",
-            peer.id,
-            if peer.stopped { ", stopped" } else { "" }
-        );
-    }
-    for (name, count) in &status.counters {
-        println!("{name:<25}{count}");
+        say!("{}", serde_json::to_string(&status)?)?;
+    } else {
+        print_status(&status)?;
     }
     Ok(Exit::Done)
+}
+
+fn print_status(status: &NodeStatus) -> Result<()> {
+    say!("node        {} (process {}, up {:.0} s)", status.id, status.pid, status.uptime_s)?;
+    say!("network     {}", status.network)?;
+    say!("tip         {} at height {}", status.tip, status.height)?;
+    say!("mempool     {} transactions", status.mempool)?;
+    match &status.backend {
+        Some(backend) => {
+            let doing = if status.searching { "searching" } else { "waiting for transactions" };
+            say!("mining      {backend}, {doing}")?;
+            let HashRates { over_10_s, over_60_s, over_15_min, max } = status.hash_rate;
+            let [short, medium, long, max] = [over_10_s, over_60_s, over_15_min, max].map(hash_rate);
+            say!("hash rate   {short} over 10 s, {medium} over 60 s, {long} over 15 min, {max} at most")?;
+        }
+        None => say!("mining      none")?,
+    }
+    if let Some(peer) = status.syncing {
+        say!("syncing     with node {peer}")?;
+    }
+    if status.peers.is_empty() {
+        say!("peers       none")?;
+    } else {
+        say!("")?;
+        let mut table = table(&["peer", "height", "last heard", "", "tip"]);
+        align_right(&mut table, &[0, 1, 2]);
+        for peer in &status.peers {
+            table.add_row([
+                peer.id.to_string(),
+                peer.height.map_or("?".into(), |height| height.to_string()),
+                peer.heard_s.map_or("never".into(), |seconds| format!("{seconds:.0} s ago")),
+                if peer.stopped { "stopped".into() } else { String::new() },
+                peer.tip.map_or(String::new(), |tip| format!("{}...", short_hash(&tip))),
+            ]);
+        }
+        print_table(&table)?;
+    }
+    say!("\nSince its start:")?;
+    for (name, count) in &status.counters {
+        say!("{:<24}{count:>8}", name.replace('_', " "))?;
+    }
+    Ok(())
 }
 
 /// Replays a stopped node's chain.
@@ -169,11 +211,11 @@ pub fn verify(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
             "sideBlocks": side_blocks,
             "waiting": waiting,
         });
-        println!("{json}");
+        say!("{json}")?;
     } else {
-        println!("node {id}: every rule holds from the first block to {tip} at height {height}");
-        println!("{transactions} transactions, {accounts} accounts with {supply} in all");
-        println!("{side_blocks} blocks on other branches, {waiting} transactions waiting");
+        say!("node {id}: every rule holds from the first block to {tip} at height {height}")?;
+        say!("{transactions} transactions, {accounts} accounts with {supply} in all")?;
+        say!("{side_blocks} blocks on other branches, {waiting} transactions waiting")?;
     }
     Ok(Exit::Done)
 }
@@ -184,9 +226,48 @@ pub fn hash_rate(rate: f64) -> String {
         rate if 1e9 <= rate => (rate / 1e9, "GH/s"),
         rate if 1e6 <= rate => (rate / 1e6, "MH/s"),
         rate if 1e3 <= rate => (rate / 1e3, "kH/s"),
-        rate => (rate, "H/s"),
+        rate if 0.0 < rate => (rate, "H/s"),
+        _ => return "-".to_owned(),
     };
     format!("{value:.1} {unit}")
+}
+
+/// Enough of a block's hash to tell it from others, whatever the difficulty.
+pub fn short_hash(hash: &Hash) -> String {
+    let mut text = hash.to_string();
+    text.truncate(HASH_DIGITS);
+    text
+}
+
+/// A table without lines.
+pub fn table(columns: &[&str]) -> Table {
+    let mut table = Table::new();
+    table.load_style(comfy_table::presets::NOTHING).set_header(columns.iter().copied());
+    for column in table.column_iter_mut() {
+        column.set_padding((0, 2));
+    }
+    table
+}
+
+/// Aligns columns of numbers.
+pub fn align_right(table: &mut Table, columns: &[usize]) {
+    for column in columns {
+        if let Some(column) = table.column_mut(*column) {
+            column.set_cell_alignment(CellAlignment::Right);
+        }
+    }
+}
+
+/// A time without fractions of a second.
+fn seconds(timestamp: Timestamp) -> String {
+    let mut text = timestamp.to_string();
+    text.truncate("2020-05-08 08:40:07".len());
+    text
+}
+
+/// An account's name, or so much of its id that a table stays narrow.
+fn short_account(account: &str) -> String {
+    if account.len() == 40 { format!("{}...", &account[..HASH_DIGITS]) } else { account.to_owned() }
 }
 
 /// Asks the node if it runs, or else its store.
@@ -207,22 +288,21 @@ fn locate(common: &CommonArgs, args: &NodeArgs) -> Result<(Network, Directory, N
 }
 
 fn open(directory: &Directory, id: NodeId, network: &Network) -> Result<Snapshot> {
-    let reader = Reader::open(&directory.store(id), &network.id).map_err(open_failed)?;
-    Ok(reader.snapshot()?)
+    let path = directory.store(id);
+    let reader = match Reader::open(&path, &network.id) {
+        // A node that was killed leaves a file that only a writer opens: that takes a moment and changes no content.
+        Err(OpenError::Damaged { .. }) => RedbStore::open(&path, &network.id).map(|store| store.reader()),
+        opened => opened,
+    };
+    Ok(reader.map_err(|error| open_failed(directory, id, error))?.snapshot()?)
 }
 
 fn print_json(value: &RawValue) -> Result<Exit> {
-    println!("{value}");
+    say!("{value}")?;
     Ok(Exit::Done)
 }
 
-fn table(columns: &[&str]) -> Table {
-    let mut table = Table::new();
-    table.load_style(comfy_table::presets::NOTHING).set_header(columns.iter().copied());
-    table
-}
-
-fn print_table(table: &Table) -> Result<Exit> {
-    println!("{table}");
-    Ok(Exit::Done)
+/// Prints a table without the blanks at the ends of its lines.
+pub fn print_table(table: &Table) -> Result<()> {
+    table.lines().try_for_each(|line| say!("{}", line.trim_end()))
 }

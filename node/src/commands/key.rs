@@ -11,6 +11,8 @@ use quarry_core::units::{AccountId, Hash};
 use serde::{Deserialize, Serialize};
 
 use crate::args::KeyCommand;
+use crate::commands::output::say;
+use crate::config;
 use crate::exit::{Exit, OrExit as _};
 
 /// A key file's content.
@@ -34,11 +36,15 @@ pub struct Key {
 pub fn run(command: &KeyCommand) -> Result<Exit> {
     let (key, file) = match command {
         KeyCommand::New { file } => (create(file)?, file),
-        KeyCommand::Show { file } => (read(file)?, file),
+        KeyCommand::Show { file } => {
+            let key = read(file);
+            let hint = || format!("make one: {} key new {}", config::program(), file.display());
+            (if file.exists() { key } else { key.or_hint(hint) }?, file)
+        }
     };
-    println!("file        {}", file.display());
-    println!("public key  {}", Hash(key.public));
-    println!("account     {}", key.account);
+    say!("file        {}", file.display())?;
+    say!("public key  {}", Hash(key.public))?;
+    say!("account     {}", key.account)?;
     Ok(Exit::Done)
 }
 
@@ -49,7 +55,10 @@ pub fn create(file: &Path) -> Result<Key> {
     let mut open = OpenOptions::new();
     let mut output = (open.write(true).create_new(true).mode(0o600).open(file))
         .with_context(|| format!("creating key file {}", file.display()))
-        .or_exit(Exit::Usage)?;
+        .or_exit(Exit::Usage)
+        .or_hint(|| {
+            "a key file is never overwritten: name one that does not exist, in a directory that does".into()
+        })?;
     output.write_all(
         format!("# Whoever reads this can spend from account {}.\n{content}", key.account).as_bytes(),
     )?;

@@ -1,7 +1,6 @@
 //! `node ID`: runs one node until it is told to stop.
 
 use std::fs;
-use std::io::Read as _;
 use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
@@ -35,12 +34,12 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let id = args.id.context("which node? give its number, such as `node 0`").or_exit(Exit::Usage)?;
     let directory = Directory::new(common, ".");
     let network = Arc::new(config::network(common, &directory)?);
-    fs::create_dir_all(directory.data())
-        .with_context(|| format!("creating {}", directory.data().display()))?;
+    create_data(&directory)?;
     let stop = stop_signal(args.until_stdin_closes)?;
 
     let transport = join(&directory, id, &network)?;
-    let store = open_store(&directory, id, &network)?;
+    let store = RedbStore::open(&directory.store(id), &network.id)
+        .map_err(|error| open_failed(&directory, id, error))?;
     let reader = store.reader();
     let clock = Clock::start();
     let options = Options {
@@ -69,9 +68,15 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
     let transport = Box::new(transport);
     let state = State::default();
-    Runtime { node, transport, static_peers, mining, printout, asks, stop, clock, state }.run()?;
-    drop(server);
+    Runtime { asks, server, mining, printout, node, transport, static_peers, stop, clock, state }.run()?;
     Ok(Exit::Done)
+}
+
+/// Makes the directory of a network's files.
+pub fn create_data(directory: &Directory) -> Result<()> {
+    fs::create_dir_all(directory.data())
+        .with_context(|| format!("creating {}", directory.data().display()))
+        .or_hint(|| "name a directory that can be written to with --dir".into())
 }
 
 /// A channel that says when to stop: on Ctrl-C, on a termination signal and, where wanted, at the end of standard input.
@@ -82,9 +87,8 @@ pub fn stop_signal(until_stdin_closes: bool) -> Result<Receiver<()>> {
     ctrlc::set_handler(move || _ = on_signal.try_send(())).context("listening for Ctrl-C")?;
     if until_stdin_closes {
         std::thread::Builder::new().name("stdin".into()).spawn(move || {
-            let mut rest = Vec::new();
             // An unreadable input has ended, too.
-            let _ = std::io::stdin().take(1 << 20).read_to_end(&mut rest);
+            let _ = std::io::copy(&mut std::io::stdin(), &mut std::io::sink());
             let _ = sender.try_send(());
         })?;
     } else {
@@ -99,26 +103,44 @@ pub fn spool_options(network: &Network) -> local::Options {
     local::Options { message_bytes_max, ..local::Options::default() }
 }
 
-fn open_store(directory: &Directory, id: NodeId, network: &Network) -> Result<RedbStore> {
-    RedbStore::open(&directory.store(id), &network.id).map_err(open_failed)
-}
-
-/// Gives each way in which a store cannot be opened its exit code.
-pub fn open_failed(error: OpenError) -> anyhow::Error {
-    let exit = match &error {
-        OpenError::Locked(_) => Exit::InUse,
-        OpenError::ForeignNetwork { .. } | OpenError::Version { .. } => Exit::Foreign,
-        OpenError::Missing(_) | OpenError::NoDirectory(_) => Exit::NotFound,
-        _ => Exit::Failed,
+/// Gives each way in which a store cannot be opened its exit code, and says what to do about it.
+pub fn open_failed(directory: &Directory, id: NodeId, error: OpenError) -> anyhow::Error {
+    let (place, program) = (directory.path().display(), config::program());
+    let (exit, hint) = match &error {
+        OpenError::Locked(_) => (
+            Exit::InUse,
+            format!("stop it first; `{program} status --node {id} --dir {place}` names its process"),
+        ),
+        OpenError::ForeignNetwork { .. } => (
+            Exit::Foreign,
+            "name the network file of that network with --network, or another directory with --dir".into(),
+        ),
+        OpenError::Version { .. } => (Exit::Foreign, "run the version of this program that wrote it".into()),
+        OpenError::Missing(_) | OpenError::NoDirectory(_) => {
+            (Exit::NotFound, format!("start the node: {program} {id} --dir {place}"))
+        }
+        OpenError::NotAStore(path) => {
+            (Exit::Failed, format!("move {} away, or name another directory with --dir", path.display()))
+        }
+        OpenError::Damaged { path, .. } => (
+            Exit::Failed,
+            format!("move {} away and start the node: it fetches the chain from its peers", path.display()),
+        ),
+        OpenError::Io { .. } => (Exit::Failed, "name a directory that can be written to with --dir".into()),
     };
-    exit.error(error)
+    exit.hinted(error, hint)
 }
 
 fn join(directory: &Directory, id: NodeId, network: &Network) -> Result<local::Local> {
-    local::join(&directory.spool(), id, spool_options(network)).map_err(|error| {
-        let exit =
-            if matches!(error, TransportError::InboxTaken { .. }) { Exit::InUse } else { Exit::Failed };
-        exit.error(error)
+    let (place, program) = (directory.path().display(), config::program());
+    local::join(&directory.spool(), id, spool_options(network)).map_err(|error| match error {
+        TransportError::InboxTaken { .. } => Exit::InUse.hinted(
+            error,
+            format!(
+                "give this one another number; `{program} status --node {id} --dir {place}` shows that one"
+            ),
+        ),
+        error => error.into(),
     })
 }
 
@@ -155,10 +177,9 @@ fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>)
         miner = mining.map_or("none", Mining::name),
         "node {id} starts"
     );
-    info!("the chain as it sees it: watch cat {}", directory.blockchain(id).display());
-    let open: Vec<_> =
-        network.accounts.iter().filter(|account| account.open).map(|it| it.name.as_str()).collect();
-    if !open.is_empty() {
-        warn!("anybody may spend from the open accounts {}", open.join(", "));
+    info!("to see what it believes: watch cat {}", directory.blockchain(id).display());
+    let open = network.accounts.iter().filter(|account| account.open).count();
+    if 0 < open {
+        warn!("anybody may spend from {open} accounts, which are open");
     }
 }

@@ -15,6 +15,7 @@ use crate::args::{CommonArgs, SendArgs};
 use crate::clock;
 use crate::commands::key;
 use crate::commands::node::spool_options;
+use crate::commands::output::say;
 use crate::config::{self, Directory};
 use crate::control::{self, Refused, Request};
 use crate::exit::{Exit, OrExit as _};
@@ -28,25 +29,30 @@ pub fn run(common: &CommonArgs, args: &SendArgs) -> Result<Exit> {
     let transaction = transaction(args, &network)?;
     check_transaction(&transaction, &network).or_exit(Exit::Refused)?;
     let nodes = recipients(&directory, args.node)?;
-    println!("transaction {}", transaction.id());
+    say!("transaction {}", transaction.id())?;
     let json = to_raw_value(&TransactionJson::new(&transaction, &network))?;
-    let (mut spooled, mut refused) = (Vec::new(), Vec::new());
+    let (mut accepted, mut down, mut failure) = (false, Vec::new(), None);
     for id in &nodes {
         match control::ask(&directory.socket(*id), &Request::Submit(json.clone())) {
-            Ok(Some(_)) => println!("node {id}: accepted, waits to be mined"),
-            Ok(None) => spooled.push(*id),
-            Err(error) => match error.downcast_ref::<Refused>() {
-                Some(Refused(reason)) => {
-                    println!("node {id}: refused: {reason}");
-                    refused.push(*id);
-                }
-                None => return Err(error),
-            },
+            Ok(Some(_)) => {
+                accepted = true;
+                say!("node {id}: accepted, waits to be mined")?;
+            }
+            Ok(None) => down.push(*id),
+            Err(error) => {
+                say!("node {id}: {error:#}")?;
+                let exit = if error.is::<Refused>() { Exit::Refused } else { Exit::Failed };
+                failure.get_or_insert(exit);
+            }
         }
     }
-    spool(&directory, &network, transaction, &spooled)?;
-    // A node that has it from another one by now refuses it as known.
-    if refused.len() == nodes.len() { Ok(Exit::Refused) } else { Ok(Exit::Done) }
+    match failure {
+        // What every node that runs refuses, those that do not would refuse, too.
+        Some(exit) if !accepted => return Ok(exit),
+        _ => {}
+    }
+    spool(&directory, &network, transaction, &down)?;
+    Ok(Exit::Done)
 }
 
 fn transaction(args: &SendArgs, network: &Network) -> Result<Transaction> {
@@ -65,15 +71,22 @@ fn transaction(args: &SendArgs, network: &Network) -> Result<Transaction> {
 }
 
 fn recipients(directory: &Directory, node: Option<NodeId>) -> Result<Vec<NodeId>> {
-    let nodes: Vec<_> = match node {
-        Some(id) => vec![id],
-        None => local::inboxes(&directory.spool())?.into_iter().collect(),
-    };
+    let mut nodes: Vec<_> = local::inboxes(&directory.spool())?.into_iter().collect();
     if nodes.is_empty() {
-        let place = directory.path().display();
-        return Err(Exit::NotFound.error(anyhow!("no node has ever run in {place}: start one with `node 0`")));
+        return Err(directory.unused());
     }
-    Ok(nodes)
+    if let Some(id) = node {
+        // An inbox that nobody reads would be filled by all others.
+        nodes.retain(|known| *known == id);
+    }
+    match (nodes.is_empty(), node) {
+        (true, Some(id)) => {
+            let (place, program) = (directory.path().display(), config::program());
+            let error = anyhow!("node {id} has never run in {place}");
+            Err(Exit::NotFound.hinted(error, format!("start it: {program} {id} --dir {place}")))
+        }
+        _ => Ok(nodes),
+    }
 }
 
 fn spool(directory: &Directory, network: &Network, transaction: Transaction, nodes: &[NodeId]) -> Result<()> {
@@ -84,7 +97,7 @@ fn spool(directory: &Directory, network: &Network, transaction: Transaction, nod
     let payload: Arc<[u8]> = Message::Transactions(vec![transaction]).encode(network).into();
     for id in nodes {
         client.send(*id, Outgoing { kind: Kind::Transactions, payload: Arc::clone(&payload), ticket: 0 })?;
-        println!("node {id}: not running, will find it in its inbox");
+        say!("node {id}: not running, will find it in its inbox")?;
     }
     Ok(())
 }
