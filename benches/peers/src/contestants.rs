@@ -1,12 +1,16 @@
 //! Who takes part. All hash the same 116 bytes but for nonce and extra nonce, and none finds anything.
 
 use std::hint::black_box;
+#[cfg(target_arch = "x86_64")]
 use std::num::NonZeroU8;
 
 use bitcoin_hashes::HashEngine;
 use miner::{Hit, Job, Kernel};
-use pow_buster::message::BinaryMessage;
-use pow_buster::solver::{SOLVE_TYPE_LT, Solver, avx512};
+#[cfg(target_arch = "x86_64")]
+use pow_buster::{
+    message::BinaryMessage,
+    solver::{SOLVE_TYPE_LT, Solver, avx512},
+};
 use sha2::digest::generic_array::GenericArray;
 use sha2::{Digest, Sha256};
 

@@ -112,7 +112,8 @@ fn print_threads() {
 /// Hashes per second of CPU time and of wall time.
 fn rates(search: &dyn NonceSearch, job: &Job) -> (f64, f64) {
     let (cpu, wall) = (measure::process_cpu_time(), Instant::now());
-    let report = search.search(job, 0..=(1 << 19) - 1, &AtomicBool::new(false)).expect("a CPU does not get lost");
+    let report =
+        search.search(job, 0..=(1 << 19) - 1, &AtomicBool::new(false)).expect("a CPU does not get lost");
     let wall = wall.elapsed().as_secs_f64();
     let cpu = measure::process_cpu_time().zip(cpu).map_or(wall, |(end, start)| (end - start).as_secs_f64());
     (report.hashes as f64 / cpu, report.hashes as f64 / wall)
