@@ -6,6 +6,9 @@ use std::num::NonZeroUsize;
 use std::str::FromStr;
 
 use crate::cpu::CpuSearch;
+use crate::cpu::calibrate::SelfTestError;
+use crate::cpu::duty::CpuLimit;
+use crate::cpu::kernel::Kernel;
 use crate::search::NonceSearch;
 
 /// What may search, by name.
@@ -33,7 +36,7 @@ impl Backend {
     /// Makes the backend ready to search.
     pub fn open(self, options: &Options) -> Result<Box<dyn NonceSearch>, OpenError> {
         match self {
-            Self::Auto | Self::Cpu => Ok(Box::new(CpuSearch::new(options.threads))),
+            Self::Auto | Self::Cpu => Ok(Box::new(options.open_cpu()?)),
         }
     }
 }
@@ -58,6 +61,17 @@ impl FromStr for Backend {
 pub struct Options {
     /// Threads that the CPU searches with; as many as the machine has if none is given.
     pub threads: Option<NonZeroUsize>,
+    /// The CPU's kernel; the fastest by calibration if none is given.
+    pub kernel: Option<Kernel>,
+    /// The share of each CPU thread's time that a search may use.
+    pub cpu_limit: CpuLimit,
+}
+
+impl Options {
+    /// Opens the CPU backend under its own type, which tells more than [`NonceSearch`] does.
+    pub fn open_cpu(&self) -> Result<CpuSearch, OpenError> {
+        Ok(CpuSearch::open(self.threads, self.kernel, self.cpu_limit)?)
+    }
 }
 
 /// A name that no backend has.
@@ -68,7 +82,11 @@ pub struct UnknownBackend(pub String);
 /// Why a backend cannot be used here.
 #[derive(Clone, Debug, PartialEq, Eq, thiserror::Error)]
 #[non_exhaustive]
-pub enum OpenError {}
+pub enum OpenError {
+    /// The kernel asked for does not compute SHA-256 here.
+    #[error(transparent)]
+    SelfTest(#[from] SelfTestError),
+}
 
 struct Names;
 

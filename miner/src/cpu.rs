@@ -1,33 +1,81 @@
 //! The CPU backend: threads that claim runs of nonces from one cursor.
 //! Invariant: every claim handed out is searched to its end, so the lowest hit among the claims is the lowest there is.
 
+mod lanes;
 mod plain;
+mod portable;
+
+#[cfg(target_arch = "x86_64")]
+mod avx2;
+#[cfg(target_arch = "x86_64")]
+mod avx512;
+#[cfg(target_arch = "aarch64")]
+mod neon;
+#[cfg(target_arch = "x86_64")]
+mod sha_ni;
+
+pub mod kernel;
+
+pub mod calibrate;
+pub mod duty;
 
 use std::num::NonZeroUsize;
 use std::ops::RangeInclusive;
 use std::sync::atomic::{AtomicBool, AtomicU64, Ordering::Relaxed};
+use std::sync::{Mutex, PoisonError};
 use std::thread;
 
+use crate::cpu::calibrate::{Calibration, SelfTestError};
+use crate::cpu::duty::{CpuLimit, Debt};
+use crate::cpu::kernel::Kernel;
 use crate::job::Job;
+use crate::measure::Stopwatch;
 use crate::search::{Hit, NonceSearch, Outcome, Report, SearchError};
 
-/// Hashes per claim: well under a millisecond, the bound on how late a search notices that it is cancelled.
-const CLAIM_HASHES: u64 = 1 << 13;
+/// How long a claim takes. It bounds how late a search notices that it is cancelled, and leaves room for the
+/// operating system in the millisecond that is promised; shorter claims gain nothing that can be measured.
+const CLAIM_S: f64 = 0.000_25;
+
+/// Nonces that the widest kernel takes at a time.
+const VECTORS: u64 = 32;
 
 /// Searches on the CPU.
 #[derive(Debug)]
 pub struct CpuSearch {
     name: String,
-    threads: NonZeroUsize,
+    calibration: Calibration,
+    limit: CpuLimit,
+    /// One per thread.
+    debts: Vec<Mutex<Debt>>,
     hashes: AtomicU64,
 }
 
 impl CpuSearch {
-    /// A backend of `threads` threads, or as many as the machine offers.
-    pub fn new(threads: Option<NonZeroUsize>) -> Self {
-        let threads = threads.or(thread::available_parallelism().ok()).unwrap_or(NonZeroUsize::MIN);
-        let name = format!("cpu (plain, {threads} threads)");
-        Self { name, threads, hashes: AtomicU64::new(0) }
+    /// A backend of `threads` threads, or as many as the machine offers, on one kernel, or on the fastest.
+    pub fn open(
+        threads: Option<NonZeroUsize>,
+        kernel: Option<Kernel>,
+        limit: CpuLimit,
+    ) -> Result<Self, SelfTestError> {
+        let calibration = kernel.map_or_else(|| Ok(calibrate::fastest()), calibrate::calibrate)?;
+        let threads = threads.or(thread::available_parallelism().ok()).map_or(1, NonZeroUsize::get);
+        let name = format!(
+            "cpu ({}, {threads} {})",
+            calibration.kernel,
+            if threads == 1 { "thread" } else { "threads" }
+        );
+        let debts = (0..threads).map(|_| Mutex::new(Debt::none(limit))).collect();
+        Ok(Self { name, calibration, limit, debts, hashes: AtomicU64::new(0) })
+    }
+
+    /// The kernel in use, and how it was found to do.
+    pub fn calibration(&self) -> Calibration {
+        self.calibration
+    }
+
+    /// How many threads search.
+    pub fn threads(&self) -> usize {
+        self.debts.len()
     }
 }
 
@@ -37,7 +85,7 @@ impl NonceSearch for CpuSearch {
     }
 
     fn preferred_heads(&self) -> usize {
-        1
+        self.calibration.heads
     }
 
     fn search(
@@ -46,12 +94,15 @@ impl NonceSearch for CpuSearch {
         nonces: RangeInclusive<u64>,
         cancel: &AtomicBool,
     ) -> Result<Report, SearchError> {
-        let claims = Claims::new(&nonces, (CLAIM_HASHES / job.heads() as u64).max(1));
+        let hashes = calibrate::hashes_in(self.calibration.hashes_per_s, CLAIM_S);
+        let claims = Claims::new(&nonces, hashes / job.heads() as u64);
         let run = Run { backend: self, job, claims, cancel, lowest: AtomicU64::new(u64::MAX) };
-        let helpers = (self.threads.get() as u64).min(run.claims.total).saturating_sub(1);
+        let (own, others) = self.debts.split_first().expect("there is at least one thread");
+        // A range of few claims needs few threads.
+        let others = others.iter().zip(1..run.claims.total);
         let ends = thread::scope(|scope| {
-            let helpers: Vec<_> = (0..helpers).map(|_| scope.spawn(|| run.work())).collect();
-            let mut ends = vec![run.work()];
+            let helpers: Vec<_> = others.map(|(debt, _)| scope.spawn(|| run.work(debt))).collect();
+            let mut ends = vec![run.work(own)];
             ends.extend(helpers.into_iter().map(|helper| helper.join().expect("a kernel does not panic")));
             ends
         });
@@ -87,28 +138,48 @@ struct End {
 }
 
 impl Run<'_> {
-    fn work(&self) -> End {
+    fn work(&self, debt: &Mutex<Debt>) -> End {
         let mut end = End::default();
-        // The flag comes before the claim, because a claim once taken must be searched.
-        while !self.cancel.load(Relaxed)
-            && let Some(nonces) = self.claims.next()
-        {
-            if self.lowest.load(Relaxed) < *nonces.start() {
-                break;
+        loop {
+            self.rest(debt);
+            // The flag comes before the claim, because a claim once taken must be searched.
+            if self.cancel.load(Relaxed) {
+                return end;
             }
-            let first = *nonces.start();
-            let last = *nonces.end();
-            end.hit = plain::search(self.job, nonces);
+            let Some(nonces) = self.claims.next() else { return end };
+            let (first, last) = (*nonces.start(), *nonces.end());
+            if self.lowest.load(Relaxed) < first {
+                return end;
+            }
+            end.hit = self.compute(debt, nonces);
             let searched = end.hit.map_or(last, |hit| hit.nonce) - first + 1;
             let hashes = searched * self.job.heads() as u64;
             end.hashes += hashes;
             self.backend.hashes.fetch_add(hashes, Relaxed);
             if let Some(hit) = end.hit {
                 self.lowest.fetch_min(hit.nonce, Relaxed);
-                break;
+                return end;
             }
         }
-        end
+    }
+
+    fn rest(&self, debt: &Mutex<Debt>) {
+        if self.backend.limit != CpuLimit::NONE {
+            // A copy, so that the lock is not held asleep.
+            let debt = *debt.lock().unwrap_or_else(PoisonError::into_inner);
+            debt.pay(self.cancel);
+        }
+    }
+
+    fn compute(&self, debt: &Mutex<Debt>, nonces: RangeInclusive<u64>) -> Option<Hit> {
+        let kernel = self.backend.calibration.kernel;
+        if self.backend.limit == CpuLimit::NONE {
+            return kernel.search(self.job, nonces);
+        }
+        let stopwatch = Stopwatch::start();
+        let hit = kernel.search(self.job, nonces);
+        debt.lock().unwrap_or_else(PoisonError::into_inner).add(stopwatch.elapsed().cpu);
+        hit
     }
 }
 
@@ -126,8 +197,8 @@ struct Claims {
 impl Claims {
     fn new(nonces: &RangeInclusive<u64>, len: u64) -> Self {
         let (first, last) = (*nonces.start(), *nonces.end());
-        // At two nonces or more per claim, the count of claims fits.
-        let len = len.max(2);
+        // Whole vectors, and more than one nonce, lest the number of claims be 2^64.
+        let len = len.next_multiple_of(VECTORS).max(VECTORS);
         let total = if nonces.is_empty() { 0 } else { (last - first) / len + 1 };
         Self { first, last, len, taken: AtomicU64::new(0), total }
     }

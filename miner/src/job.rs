@@ -5,6 +5,7 @@ use sha2::digest::generic_array::GenericArray;
 use sha2::{Digest, Sha256, compress256};
 
 use crate::search::Hit;
+use crate::sha256::{self, INITIAL_STATE, K};
 
 /// Bytes of a header.
 pub const HEADER_LEN: usize = 116;
@@ -36,7 +37,8 @@ impl Job {
         if HEADS_MAX < heads.len() {
             return Err(JobError::TooManyHeads { heads: heads.len() });
         }
-        let heads = heads.iter().map(Head::new).collect();
+        let known: [u32; 11] = sha256::words(&tail[..NONCE_AT]);
+        let heads = heads.iter().map(|block| Head::new(block, &known)).collect();
         Ok(Self { heads, tail, target })
     }
 
@@ -87,6 +89,11 @@ impl Job {
         self.heads.iter().map(|head| &head.midstate)
     }
 
+    /// Per head, its midstate and its state after the eleven rounds of the second block that no nonce reaches.
+    pub(crate) fn states(&self) -> impl Iterator<Item = (&[u32; 8], &[u32; 8])> {
+        self.heads.iter().map(|head| (&head.midstate, &head.state))
+    }
+
     /// The tail with the padding of a message of [`HEADER_LEN`] bytes; the nonce is left as the caller gave it.
     pub(crate) fn last_block(&self) -> [u8; 64] {
         let mut block = [0; 64];
@@ -111,21 +118,21 @@ pub enum JobError {
     },
 }
 
-/// One first block, and SHA-256's state after it.
+/// One first block, and how far SHA-256 comes without the nonce.
 #[derive(Clone, Debug)]
 struct Head {
     block: [u8; HEAD_LEN],
     midstate: [u32; 8],
+    /// After rounds 0 to 10 of the second block.
+    state: [u32; 8],
 }
 
 impl Head {
-    fn new(block: &[u8; HEAD_LEN]) -> Self {
+    fn new(block: &[u8; HEAD_LEN], known: &[u32; 11]) -> Self {
         let mut midstate = INITIAL_STATE;
         compress256(&mut midstate, &[GenericArray::from(*block)]);
-        Self { block: *block, midstate }
+        let kw = known.iter().zip(K).map(|(w, k)| k.wrapping_add(*w));
+        let state = kw.fold(midstate, sha256::round);
+        Self { block: *block, midstate, state }
     }
 }
-
-/// FIPS 180-4, section 5.3.3.
-const INITIAL_STATE: [u32; 8] =
-    [0x6a09_e667, 0xbb67_ae85, 0x3c6e_f372, 0xa54f_f53a, 0x510e_527f, 0x9b05_688c, 0x1f83_d9ab, 0x5be0_cd19];

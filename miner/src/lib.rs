@@ -18,13 +18,24 @@
 //! assert!(job.check(hit));
 //! ```
 
+mod sha256;
+
 pub mod job;
 pub mod search;
 
+mod window;
+
 pub mod cpu;
+pub mod measure;
 
 pub mod backend;
+pub mod burstable;
+pub mod rate;
 
 pub use backend::{Backend, Options};
+pub use cpu::CpuSearch;
+pub use cpu::duty::CpuLimit;
+pub use cpu::kernel::Kernel;
 pub use job::{HEADS_MAX, Job, JobError};
+pub use rate::HashRate;
 pub use search::{Hit, NonceSearch, Outcome, Report, SearchError};

@@ -5,6 +5,8 @@ use std::path::PathBuf;
 use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use miner::cpu::duty::CpuLimit;
+use miner::cpu::kernel::{Kernel, KernelError};
 use quarry_core::units::{Amount, Hash, Height, NodeId};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
@@ -150,7 +152,29 @@ pub struct MiningArgs {
     /// How many threads the CPU searches with [default: all; devnet: each node an equal share]
     #[arg(long, value_name = "N")]
     pub threads: Option<NonZeroUsize>,
+    /// The CPU's code: auto for the fastest by a short calibration, or a name that `node bench` lists
+    #[arg(long, default_value = "auto", value_name = "NAME")]
+    pub kernel: KernelChoice,
+    /// How many midstates share each message schedule; 1 turns the sharing off [default: the fastest number]
+    #[arg(long, value_name = "M")]
+    pub midstates: Option<Midstates>,
+    /// The share of each thread's time that mining may use, in per cent; auto is the baseline of a burstable EC2
+    /// instance (t2, t3, t3a, t4g), and 100 elsewhere
+    #[arg(long, default_value = "100", value_name = "PERCENT")]
+    pub cpu_limit: LimitChoice,
 }
+
+/// A kernel, or the fastest.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct KernelChoice(pub Option<Kernel>);
+
+/// A number of midstates, from 1 to [`miner::HEADS_MAX`].
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct Midstates(pub NonZeroUsize);
+
+/// A share of CPU time, or the one that costs nothing extra.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct LimitChoice(pub Option<CpuLimit>);
 
 /// A backend, or none.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -189,6 +213,37 @@ pub enum Command {
     Status(NodeArgs),
     /// Replay a stopped node's chain from its first block and check every rule
     Verify(NodeArgs),
+    /// Measure the nonce search on this machine, its answers checked first
+    Bench(BenchArgs),
+}
+
+/// What to measure.
+#[derive(Debug, Args)]
+pub struct BenchArgs {
+    /// Only these kernels [default: all that this CPU has]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub kernel: Vec<KernelChoice>,
+    /// With so many midstates sharing each message schedule
+    #[arg(long, value_delimiter = ',', default_value = "1,4,16,64", value_name = "M,M,...")]
+    pub midstates: Vec<Midstates>,
+    /// Sweep over these numbers of threads [default: 1 and all]
+    #[arg(long, value_delimiter = ',', value_name = "N,N,...")]
+    pub threads: Vec<NonZeroUsize>,
+    /// How many samples of each variant
+    #[arg(long, default_value = "11", value_name = "N")]
+    pub rounds: NonZeroU32,
+    /// Print JSON, with every sample
+    #[arg(long)]
+    pub json: bool,
+    /// Write the JSON to a file, too
+    #[arg(long, value_name = "FILE")]
+    pub save: Option<PathBuf>,
+    /// Compare with a saved report
+    #[arg(long, value_name = "FILE")]
+    pub compare: Option<PathBuf>,
+    /// Fail if a variant reaches less than so many per cent of its saved rate
+    #[arg(long, value_name = "PERCENT", requires = "compare")]
+    pub fail_under: Option<f64>,
 }
 
 /// Which node is asked.
@@ -368,6 +423,40 @@ impl FromStr for BackendChoice {
     }
 }
 
+impl FromStr for KernelChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        text.parse().map(|kernel| Self(Some(kernel))).map_err(|error: KernelError| error.to_string())
+    }
+}
+
+impl FromStr for Midstates {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text.parse::<NonZeroUsize>() {
+            Ok(count) if count.get() <= miner::HEADS_MAX => Ok(Self(count)),
+            _ => Err(format!("not a number from 1 to {}", miner::HEADS_MAX)),
+        }
+    }
+}
+
+impl FromStr for LimitChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        if text == "auto" {
+            return Ok(Self(None));
+        }
+        let limit = text.trim_end_matches('%').parse().ok().and_then(CpuLimit::percent);
+        limit.map(|limit| Self(Some(limit))).ok_or_else(|| "not auto or a number from 0.1 to 100".to_owned())
+    }
+}
+
 impl std::fmt::Display for BackendChoice {
     fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
         f.write_str(self.0.map_or("none", miner::Backend::name))
@@ -444,8 +533,20 @@ mod tests {
         assert!(cli.command.is_none());
         let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Chain(_))));
-        for line in ["node 65536", "node -1", "node 0 --backend abacus", "node devnet --nodes 0", "node 0 1"]
-        {
+        let cli =
+            Cli::try_parse_from("node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2".split(' ')).unwrap();
+        assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
+        assert_eq!(cli.run.mining.midstates.map(|it| it.0.get()), Some(4));
+        for line in [
+            "node 0 --cpu-limit 0",
+            "node 0 --midstates 0",
+            "node 0 --kernel x",
+            "node 65536",
+            "node -1",
+            "node 0 --backend abacus",
+            "node devnet --nodes 0",
+            "node 0 1",
+        ] {
             assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
         }
     }

@@ -3,6 +3,7 @@
 
 pub mod output;
 
+pub mod bench;
 pub mod devnet;
 pub mod generate;
 pub mod init;
@@ -59,6 +60,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Balance(args)) => inspect::balance(common, args),
         Some(Command::Status(args)) => inspect::status(common, args),
         Some(Command::Verify(args)) => inspect::verify(common, args),
+        Some(Command::Bench(args)) => bench::run(args),
     }
 }
 

@@ -16,6 +16,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use miner::rate::Rates;
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -83,14 +84,34 @@ pub struct NodeStatus {
     pub searching: bool,
     /// What mines, if anything does.
     pub backend: Option<String>,
-    /// Hashes a second, over the last ten seconds of searching.
-    pub hash_rate: f64,
+    /// How fast it mines.
+    pub hash_rate: HashRates,
     /// The peer whose chain it fetches, if any.
     pub syncing: Option<NodeId>,
     /// The other nodes.
     pub peers: Vec<PeerStatus>,
     /// How often things have happened since its start, by name.
     pub counters: BTreeMap<String, u64>,
+}
+
+/// Hashes a second over stretches of searching: idle times do not count.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct HashRates {
+    /// Over the last 10 seconds.
+    pub over_10_s: f64,
+    /// Over the last minute.
+    pub over_60_s: f64,
+    /// Over the last 15 minutes.
+    pub over_15_min: f64,
+    /// The most over any 10 seconds.
+    pub max: f64,
+}
+
+impl From<Rates> for HashRates {
+    fn from(rates: Rates) -> Self {
+        Self { over_10_s: rates.short, over_60_s: rates.medium, over_15_min: rates.long, max: rates.max }
+    }
 }
 
 /// Another node, as a node sees it.

@@ -6,7 +6,11 @@ pub mod exit;
 
 pub mod clock;
 
+pub mod ec2;
+
 pub mod args;
+
+pub mod bench;
 
 pub mod config;
 

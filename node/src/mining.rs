@@ -1,21 +1,17 @@
 //! The nonce search on threads of its own.
 //! Invariant: at most one search runs, and it is for the last template given; giving another cancels it at once.
 
-use std::collections::VecDeque;
+use std::num::NonZeroUsize;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender, unbounded};
+use miner::rate::{HashRate, Rates};
 use miner::{Job, NonceSearch, Outcome, SearchError};
 use quarry_core::effect::Event;
 use quarry_core::header::Header;
 use quarry_core::template::Template;
-
-/// Over how much searching the hash rate is averaged.
-const RATE_WINDOW: Duration = Duration::from_secs(10);
-/// The most samples it is averaged over.
-const RATE_SAMPLES_MAX: usize = 60;
 
 /// What a search has to say.
 #[derive(Debug)]
@@ -53,14 +49,11 @@ struct Lap {
     since: Option<Instant>,
 }
 
-/// A moving average of a counter over the time that it could grow in.
-#[derive(Debug, Default)]
-struct HashRate(VecDeque<(Duration, u64)>);
-
 impl Mining {
-    /// Gets a backend ready.
-    pub fn start(backend: Box<dyn NonceSearch>) -> std::io::Result<Self> {
+    /// Gets a backend ready, with as many midstates a job as it prefers, or as are given.
+    pub fn start(backend: Box<dyn NonceSearch>, midstates: Option<NonZeroUsize>) -> std::io::Result<Self> {
         let backend: Arc<dyn NonceSearch> = backend.into();
+        let heads = midstates.map_or(backend.preferred_heads(), NonZeroUsize::get);
         let (work, inbox) = unbounded();
         let (outbox, results) = unbounded();
         let (searcher, stopwatch) = (Arc::clone(&backend), Arc::<Stopwatch>::default());
@@ -68,7 +61,7 @@ impl Mining {
         std::thread::Builder::new().name("mining".into()).spawn(move || {
             for work in inbox {
                 watch.set(true);
-                let result = search(&*searcher, &work);
+                let result = search(&*searcher, heads, &work);
                 watch.set(false);
                 match result {
                     Ok(Some(event)) => drop(outbox.send(Mined::Found(event))),
@@ -107,10 +100,11 @@ impl Mining {
         self.backend.name()
     }
 
-    /// Hashes a second over the last ten seconds of searching; to be called about once a second. A node that mostly
-    /// waits for transactions has the same rate as one that searches all the time.
-    pub fn hash_rate(&mut self) -> f64 {
-        self.rate.sample(self.stopwatch.elapsed(), self.backend.hashes())
+    /// Hashes a second, over several stretches of searching; to be called about once a second. A node that mostly
+    /// waits for transactions has the same rates as one that searches all the time.
+    pub fn rates(&mut self) -> Rates {
+        self.rate.record(self.stopwatch.elapsed(), self.backend.hashes());
+        self.rate.rates()
     }
 }
 
@@ -134,28 +128,10 @@ impl Stopwatch {
     }
 }
 
-impl HashRate {
-    fn sample(&mut self, searched: Duration, hashes: u64) -> f64 {
-        let samples = &mut self.0;
-        if samples.back().is_none_or(|(last, _)| *last < searched) {
-            samples.push_back((searched, hashes));
-        }
-        while 2 < samples.len()
-            && (RATE_WINDOW < searched.saturating_sub(samples[1].0) || RATE_SAMPLES_MAX < samples.len())
-        {
-            samples.pop_front();
-        }
-        let (first_searched, first_hashes) = samples[0];
-        let seconds = searched.saturating_sub(first_searched).as_secs_f64();
-        // A rate is for people: the bits that f64 lacks do not show.
-        if seconds == 0.0 { 0.0 } else { (hashes - first_hashes) as f64 / seconds }
-    }
-}
-
 /// Searches a template until a nonce is found or the search is cancelled.
-fn search(backend: &dyn NonceSearch, work: &Work) -> Result<Option<Event>, SearchError> {
+fn search(backend: &dyn NonceSearch, heads: usize, work: &Work) -> Result<Option<Event>, SearchError> {
     let Work { template, cancel } = work;
-    let heads_count = u64::try_from(backend.preferred_heads()).unwrap_or(1).max(1);
+    let heads_count = u64::try_from(heads).expect("a job has few heads");
     let mut extra_nonce = template.extra_nonce;
     while !cancel.load(Ordering::Relaxed) {
         let headers: Vec<[u8; Header::LEN]> = (0..heads_count)
@@ -182,29 +158,4 @@ fn search(backend: &dyn NonceSearch, work: &Work) -> Result<Option<Event>, Searc
 
 fn part<const N: usize>(bytes: &[u8]) -> [u8; N] {
     bytes.try_into().expect("the parts of a header have fixed lengths")
-}
-
-#[cfg(test)]
-mod tests {
-    use super::*;
-
-    #[test]
-    fn a_hash_rate_is_that_of_the_time_spent_searching() {
-        let mut rate = HashRate::default();
-        let seconds = Duration::from_secs;
-        assert_eq!(rate.sample(seconds(0), 0), 0.0);
-        assert_eq!(rate.sample(seconds(2), 200), 100.0);
-        for _ in 0..1000 {
-            assert_eq!(rate.sample(seconds(2), 200), 100.0, "idle");
-        }
-        assert!(rate.0.len() <= 2);
-        for second in 3..=30 {
-            rate.sample(seconds(second), 200 + (second - 2) * 50);
-        }
-        assert_eq!(rate.sample(seconds(31), 200 + 29 * 50), 50.0, "the beginning is forgotten");
-        for milli in 0..1000 {
-            rate.sample(seconds(31) + Duration::from_millis(milli), 1650 + milli);
-        }
-        assert!(rate.0.len() <= RATE_SAMPLES_MAX, "bounded however little is searched between samples");
-    }
 }

@@ -3,6 +3,7 @@
 use std::collections::BTreeMap;
 
 use quarry_core::effect::Notice;
+use quarry_core::rules::TransactionError;
 use tracing::{debug, info, warn};
 
 use crate::transport::TransportError;
@@ -79,6 +80,10 @@ fn name(notice: &Notice) -> &'static str {
         Notice::Unsolicited(_) => "replies_ignored",
         Notice::TooManyRequests(_) => "requests_ignored",
         Notice::Pending(_) => "transactions_accepted",
+        Notice::TransactionRefused {
+            error: TransactionError::AlreadyMined(_) | TransactionError::AlreadyPending,
+            ..
+        } => "transactions_known",
         Notice::TransactionRefused { .. } => "transactions_refused",
         Notice::Expired(_) => "transactions_expired",
         Notice::BlockRefused { .. } => "blocks_refused",
@@ -142,6 +147,9 @@ fn log_refusal(notice: &Notice) {
             warn!(from = sender(*from), "message refused: it claims to be from node {claimed}");
         }
         Notice::TooManyRequests(peer) => warn!(%peer, "request ignored: too many in a minute"),
+        Notice::TransactionRefused { id, error, .. } if name(notice) == "transactions_known" => {
+            debug!(%id, "transaction known: {error}");
+        }
         Notice::TransactionRefused { from, id, error } => {
             info!(from = sender(*from), %id, "transaction refused: {error}");
         }

@@ -9,6 +9,7 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
 use crossbeam_channel::{Receiver, Sender, never, select_biased};
+use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
 use quarry_core::rules::TransactionError;
@@ -61,7 +62,7 @@ pub struct State {
     announcements: BTreeMap<u64, usize>,
     /// The announcements that are, and that the core has not been told of.
     announced: Vec<u64>,
-    hash_rate: f64,
+    rates: Rates,
     hash_rate_due_us: u64,
 }
 
@@ -294,12 +295,12 @@ impl Runtime {
     fn sample_hash_rate(&mut self) {
         let Some(mining) = &mut self.mining else {
             self.state.hash_rate_due_us = u64::MAX;
-            self.state.hash_rate = 0.0;
+            self.state.rates = Rates::default();
             return;
         };
         let now_us = self.clock.now().elapsed_us;
         if self.state.hash_rate_due_us <= now_us {
-            self.state.hash_rate = mining.hash_rate();
+            self.state.rates = mining.rates();
             self.state.hash_rate_due_us = now_us + 1_000_000;
         }
     }
@@ -324,7 +325,7 @@ impl Runtime {
             mempool: self.node.mempool().len(),
             searching: self.node.template().is_some() && self.mining.is_some(),
             backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),
-            hash_rate: self.state.hash_rate,
+            hash_rate: self.state.rates.into(),
             syncing: self.node.syncing(),
             peers: peers.collect(),
             counters: self.state.journal.counters(),

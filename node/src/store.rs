@@ -4,6 +4,7 @@
 
 mod snapshot;
 mod tables;
+mod verify;
 
 use std::borrow::Borrow;
 use std::io;
@@ -19,6 +20,7 @@ use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDa
 use redb::{TableDefinition, TableError, Value, WriteTransaction};
 
 pub use snapshot::{Reader, Snapshot};
+pub use verify::{Summary, VerifyError, verify};
 
 use tables::{
     BALANCES, BODIES, FORMAT, FORMAT_VERSION, INDEXED_FROM, MEMPOOL, META, MINED, NETWORK, OUTBOX, PATH,

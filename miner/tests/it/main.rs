@@ -1,4 +1,5 @@
 //! Tests of the search from the outside, against an oracle that shares no code with it.
 
+mod kernels;
 mod oracle;
 mod search;

@@ -6,7 +6,9 @@ use std::sync::atomic::{AtomicBool, Ordering::Relaxed};
 use std::thread;
 use std::time::{Duration, Instant};
 
-use miner::{Backend, HEADS_MAX, Hit, Job, JobError, NonceSearch, Options, Outcome, Report};
+use miner::{
+    Backend, CpuLimit, HEADS_MAX, Hit, Job, JobError, Kernel, NonceSearch, Options, Outcome, Report,
+};
 
 use crate::oracle;
 
@@ -105,6 +107,49 @@ fn cancelled_before_and_during() {
 }
 
 #[test]
+fn every_kernel_serves_as_a_backend() {
+    let job = job(3, 9);
+    let expected = oracle::hits(&job, 100..=4000).next().map_or(Outcome::Exhausted, Outcome::Found);
+    for kernel in Kernel::available() {
+        let options = Options { threads: NonZeroUsize::new(2), kernel: Some(kernel), ..Options::default() };
+        let search = options.open_cpu().unwrap();
+        assert_eq!(search.name(), format!("cpu ({kernel}, 2 threads)"));
+        assert_eq!((search.threads(), search.calibration().kernel), (2, kernel));
+        assert!((1..=HEADS_MAX).contains(&search.preferred_heads()));
+        assert_eq!(run(&search, &job, 100..=4000).outcome, expected);
+    }
+}
+
+#[test]
+fn limited_search_keeps_to_its_share() {
+    let options = Options {
+        threads: NonZeroUsize::new(1),
+        cpu_limit: CpuLimit::percent(5.0).unwrap(),
+        ..Options::default()
+    };
+    let search = options.open_cpu().unwrap();
+    let job = Job::new(&[[1; 64]; 4], [0; 52], IMPOSSIBLE).unwrap();
+    let mut elapsed = Duration::ZERO;
+    // Many short searches must not get more than one long search does.
+    for _ in 0..20 {
+        let cancel = AtomicBool::new(false);
+        thread::scope(|scope| {
+            let searching = scope.spawn(|| search.search(&job, 0..=u64::MAX, &cancel).unwrap());
+            let start = Instant::now();
+            thread::sleep(Duration::from_millis(10));
+            cancel.store(true, Relaxed);
+            assert_eq!(searching.join().unwrap().outcome, Outcome::Cancelled);
+            elapsed += start.elapsed();
+        });
+    }
+    // The credit for being late is 20 ms. What else the machine does makes the share smaller, never greater; the
+    // calibration may have been too low, though.
+    let possible = search.calibration().hashes_per_s * (elapsed.as_secs_f64() + 0.02);
+    let share = search.hashes() as f64 / possible;
+    assert!(share < 0.15, "{:.1} % of the time", 100.0 * share);
+}
+
+#[test]
 fn heads_are_bounded() {
     let refused = |heads| Job::new(&vec![[0; 64]; heads], [0; 52], TRIVIAL).unwrap_err();
     assert_eq!(refused(0), JobError::NoHeads);
@@ -143,7 +188,7 @@ fn job(heads: u8, bits: u32) -> Job {
 }
 
 fn backend(threads: usize) -> Box<dyn NonceSearch> {
-    let options = Options { threads: NonZeroUsize::new(threads) };
+    let options = Options { threads: NonZeroUsize::new(threads), ..Options::default() };
     Backend::Cpu.open(&options).expect("a CPU is always there")
 }
 

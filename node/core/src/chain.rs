@@ -8,7 +8,7 @@ use crate::block::Block;
 use crate::header::Header;
 use crate::ledger::{self, missing};
 use crate::network::Network;
-use crate::rules::{self, BlockError, CheckedBlock};
+use crate::rules::{self, BlockError, CheckedBlock, HeaderError};
 use crate::store::{Changes, Overlay, Record, Status, Store, StoreError};
 use crate::target::Work;
 use crate::transaction::Transaction;
@@ -92,7 +92,13 @@ pub fn accept(
         Some(Status::Stored | Status::Valid) => return Ok(Ok(Accepted::Known)),
         None => {}
     }
-    let Some(parent) = overlay.record(&header.prev_hash)? else { return Ok(Ok(Accepted::Orphan)) };
+    let Some(parent) = overlay.record(&header.prev_hash)? else {
+        let (bits, expected) = (header.bits, context.network.bits);
+        // Or else orphans would cost nothing to make.
+        let is_work = bits == expected;
+        let refusal = HeaderError::WrongBits { bits, expected }.into();
+        return Ok(if is_work { Ok(Accepted::Orphan) } else { Err(refusal) });
+    };
     if parent.status == Status::Invalid {
         return Ok(Err(BlockError::InvalidBranch(header.prev_hash)));
     }

@@ -11,6 +11,10 @@ use crate::store::{Overlay, StoreError, Undo};
 use crate::transaction::{Transaction, are_signatures_valid};
 use crate::units::{AccountId, Amount, Hash, Height};
 
+/// The most blocks whose transactions' ids one block lets be forgotten. There may be very many, after a night without
+/// blocks; later blocks go on where this one ends.
+pub const PRUNED_BLOCKS_MAX: u64 = 64;
+
 /// Applies a block on top of the tip. On an error in `Ok(Err(..))` the overlay is spoilt and must be dropped.
 /// `is_verified` says of a transaction that its signature has been found valid before.
 ///
@@ -125,8 +129,9 @@ fn prune_index(overlay: &mut Overlay<'_>, network: &Network, block: &Block) -> R
     // block of time b has a timestamp of at least b - window.
     let horizon = block.header.timestamp.saturating_sub(2 * network.limits.window_us());
     let from = overlay.indexed_from()?;
+    let end = block.header.index.min(Height(from.0.saturating_add(PRUNED_BLOCKS_MAX)));
     let mut height = from;
-    while height < block.header.index {
+    while height < end {
         let hash = overlay.path(height)?.ok_or_else(|| missing("block at height", &height))?;
         let record = overlay.record(&hash)?.ok_or_else(|| missing("record of block", &hash))?;
         if horizon <= record.header.timestamp {

@@ -13,7 +13,7 @@ use serde_json::value::RawValue;
 use crate::block::Block;
 use crate::header::{Header, TimestampOutOfRange};
 use crate::json::{BlockJson, JsonError, TransactionJson};
-use crate::network::{MESSAGE_OVERHEAD, Network};
+use crate::network::{Limits, MESSAGE_OVERHEAD, Network};
 use crate::target::Work;
 use crate::transaction::Transaction;
 use crate::units::{Hash, Height, NetworkId, NodeId};
@@ -22,6 +22,8 @@ use crate::units::{Hash, Height, NetworkId, NodeId};
 pub const PROTOCOL_VERSION: u32 = 1;
 /// The most headers in a reply.
 pub const HEADERS_MAX: usize = 500;
+/// What a header takes in a reply: its hex digits, two quotes and a comma.
+const HEADER_JSON_LEN: usize = 2 * Header::LEN + 3;
 /// The most hashes in a locator or a request for blocks.
 pub const HASHES_MAX: usize = 128;
 
@@ -41,7 +43,7 @@ pub enum Message {
         from: NodeId,
         /// The request's nonce.
         nonce: u64,
-        /// Consecutive headers of the sender's best chain.
+        /// Consecutive headers of the sender's best chain, [`headers_max`] of them where there are more.
         headers: Vec<Header>,
         /// Whether the sender's best chain goes on after them.
         more: bool,
@@ -229,6 +231,12 @@ impl Message {
     pub fn is_bulk(&self) -> bool {
         matches!(self, Self::Transactions(_))
     }
+}
+
+/// The most headers in a reply on a network with these limits; one that is not the last holds as many.
+pub fn headers_max(limits: &Limits) -> usize {
+    let room = usize::try_from(limits.message_bytes - MESSAGE_OVERHEAD).unwrap_or(usize::MAX);
+    HEADERS_MAX.min(room / HEADER_JSON_LEN)
 }
 
 /// Fills a reply to [`Message::GetBlocks`] up to the network's limit.

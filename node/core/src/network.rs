@@ -16,7 +16,7 @@ use crate::units::{AccountId, Amount, Hash, Height, NetworkId, ParseError, Times
 pub const MESSAGE_OVERHEAD: u32 = 2048;
 /// The most bytes that one transaction takes in a message.
 pub const TRANSACTION_JSON_MAX: u32 = 512;
-/// The smallest message limit with which headers, locators and single transactions fit.
+/// The smallest message limit with which locators, single transactions and a useful number of headers fit.
 pub const MESSAGE_BYTES_MIN: u32 = 16 * 1024;
 /// The largest message limit.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;

@@ -80,6 +80,8 @@ struct Mining {
     template: Option<Arc<Template>>,
     /// When the last look was, by [`Now::elapsed_us`]; `None` where the tip has moved since.
     assembled_us: Option<u64>,
+    /// How many transactions were looked at then.
+    scanned: u64,
     /// Whether the mempool has changed since then.
     outdated: bool,
     /// Whether a search runs outside, be it for an old template.
@@ -133,19 +135,19 @@ impl<S: Store> Node<S> {
     /// Takes an event and appends what is to be done to `effects`. An error is final: storage cannot be read.
     pub fn step(&mut self, now: Now, event: Event, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         match event {
-            Event::Message { from, bytes } => match Message::decode(&bytes, &self.network) {
-                Ok(message) => self.message(now, from, message, effects)?,
-                Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
-            },
+            Event::Message { from, bytes } => {
+                // No transport brings a node its own messages: whoever uses its name is a stranger.
+                let from = from.filter(|from| *from != self.options.id);
+                match Message::decode(&bytes, &self.network) {
+                    Ok(message) => self.message(now, from, message, effects)?,
+                    Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
+                }
+            }
             Event::Peers(members) => self.members(&members, effects)?,
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?
             }
-            Event::Announced(number) => {
-                if self.outbox.remove(&number).is_some() {
-                    self.pending.outbox.insert(number, None);
-                }
-            }
+            Event::Announced(number) => self.announced(number),
             Event::Tick => {}
             Event::Stopping => {
                 let message = Message::Bye { from: self.options.id, nonce: self.fresh_nonce() };
@@ -253,7 +255,7 @@ impl<S: Store> Node<S> {
             Message::Blocks { from, nonce, blocks } => self.sync_blocks(now, from, nonce, blocks, effects),
             Message::Status(status) => {
                 self.peers.claimed(&status);
-                if status.reply_wanted {
+                if status.reply_wanted && self.may_ask(now, status.from, effects) {
                     let reply = self.status(false);
                     self.send(status.from, &reply, effects);
                 }

@@ -102,6 +102,12 @@ impl Peers {
         self.0.get(&id).is_none_or(|peer| peer.sync_after_us <= elapsed_us)
     }
 
+    /// Whether the peer claims a better chain than that of `tip`.
+    pub fn is_ahead(&self, id: NodeId, tip: &Tip) -> bool {
+        let claim = self.0.get(&id).and_then(|peer| peer.claim);
+        claim.is_some_and(|claim| is_better(claim.work, &claim.tip, tip))
+    }
+
     /// The peer that claims the best chain, if that is better than `tip`.
     pub fn best(&self, tip: &Tip, elapsed_us: u64) -> Option<NodeId> {
         let candidates = self.0.iter().filter(|(_, peer)| !peer.stopped && peer.sync_after_us <= elapsed_us);

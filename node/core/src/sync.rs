@@ -7,10 +7,10 @@ use alloc::vec::Vec;
 use crate::chain::{Tip, is_better};
 use crate::effect::SyncFailure;
 use crate::header::Header;
-use crate::message::{HASHES_MAX, HEADERS_MAX};
+use crate::message::{HASHES_MAX, headers_max};
 use crate::network::Network;
 use crate::rules::{self, BlockError};
-use crate::store::{Overlay, Status, StoreError};
+use crate::store::{Overlay, Record, Status, StoreError};
 use crate::target::Work;
 use crate::units::{Hash, Height, NodeId, Timestamp};
 
@@ -60,6 +60,11 @@ impl Sync {
         Self { peer, nonce: 0, deadline_us: 0, last: None, unknown, more: true, fetching: false }
     }
 
+    /// Whether the peer's headers have proven that its chain is better, so that its blocks are being fetched.
+    pub fn is_fetching(&self) -> bool {
+        self.fetching
+    }
+
     /// Takes a reply with headers.
     pub fn headers(
         &mut self,
@@ -70,7 +75,8 @@ impl Sync {
         network: &Network,
         now: Timestamp,
     ) -> Result<Result<Next, SyncFailure>, StoreError> {
-        if self.fetching || (more && headers.is_empty()) {
+        // A peer that dribbles could hold the only sync there is for ever, be it with our own chain.
+        if self.fetching || (more && headers.len() < headers_max(&network.limits)) {
             return Ok(Err(SyncFailure::Incoherent));
         }
         for header in headers {
@@ -124,6 +130,9 @@ impl Sync {
             Some(last) if last.hash == header.prev_hash => last,
             Some(_) => return Ok(Err(SyncFailure::Incoherent)),
             None => match overlay.record(&header.prev_hash)? {
+                Some(Record { status: Status::Invalid, .. }) => {
+                    return refused(BlockError::InvalidBranch(header.prev_hash));
+                }
                 Some(record) => Link { hash: header.prev_hash, header: record.header, work: record.work },
                 None => return Ok(Err(SyncFailure::Incoherent)),
             },
@@ -165,11 +174,13 @@ pub fn locator(overlay: &Overlay<'_>, tip: &Tip) -> Result<Vec<Hash>, StoreError
     }
 }
 
-/// The headers of the best chain after the first hash of a locator that is on it, and whether more follow.
+/// At most `count_max` headers of the best chain after the first hash of a locator that is on it, and whether more
+/// follow.
 pub fn headers_after(
     overlay: &Overlay<'_>,
     locator: &[Hash],
     tip: &Tip,
+    count_max: usize,
 ) -> Result<(Vec<Header>, bool), StoreError> {
     let mut fork = Height(0);
     for hash in locator {
@@ -182,7 +193,7 @@ pub fn headers_after(
     }
     let mut headers = Vec::new();
     let mut height = fork;
-    while height < tip.header.index && headers.len() < HEADERS_MAX {
+    while height < tip.header.index && headers.len() < count_max {
         height = height.next();
         let hash = overlay.path(height)?;
         let record = match hash {

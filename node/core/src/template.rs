@@ -14,9 +14,6 @@ use crate::store::{Overlay, StoreError};
 use crate::transaction::Transaction;
 use crate::units::{AccountId, Amount, Hash, Timestamp};
 
-/// How many waiting transactions are looked at for one template, in blocks' worth.
-const SCAN_BLOCKS_MAX: usize = 4;
-
 /// A block that lacks only its extra nonce and nonce.
 #[derive(Debug)]
 pub struct Template {
@@ -24,6 +21,8 @@ pub struct Template {
     pub id: u64,
     /// The first extra nonce to try; any later one does as well.
     pub extra_nonce: u64,
+    /// How many waiting transactions were looked at.
+    pub(crate) scanned: usize,
     header: Header,
     merkle_root: Hash,
     transactions: Vec<Arc<Transaction>>,
@@ -64,7 +63,7 @@ impl Template {
     ) -> Result<Self, StoreError> {
         let Parts { tip, network, .. } = parts;
         let timestamp = now.max(tip.header.timestamp.saturating_add(1));
-        let transactions = payable(timestamp, parts)?;
+        let (transactions, scanned) = payable(timestamp, parts)?;
         let header = Header {
             prev_hash: tip.hash,
             tx_root: Hash::default(),
@@ -76,7 +75,7 @@ impl Template {
             nonce: 0,
         };
         let merkle_root = block::merkle_root(transactions.iter().map(AsRef::as_ref));
-        Ok(Self { id, extra_nonce, header, merkle_root, transactions })
+        Ok(Self { id, extra_nonce, scanned, header, merkle_root, transactions })
     }
 }
 
@@ -88,16 +87,19 @@ pub(crate) struct Parts<'a> {
     pub(crate) network: &'a Network,
 }
 
-/// The transactions for a block with this timestamp: those that can be paid one after the other.
-fn payable(timestamp: Timestamp, parts: &Parts<'_>) -> Result<Vec<Arc<Transaction>>, StoreError> {
+/// The transactions for a block with this timestamp, those that can be paid one after the other, and how many were
+/// looked at. All are, if need be: a limit would let payments that cannot be paid keep out those behind them.
+fn payable(timestamp: Timestamp, parts: &Parts<'_>) -> Result<(Vec<Arc<Transaction>>, usize), StoreError> {
     let Parts { mempool, overlay, network, .. } = parts;
     let count_max = usize::try_from(network.limits.block_transactions).unwrap_or(usize::MAX);
     let mut balances: BTreeMap<AccountId, Amount> = BTreeMap::new();
     let mut transactions = Vec::new();
-    for transaction in mempool.iter().take(count_max.saturating_mul(SCAN_BLOCKS_MAX)) {
+    let mut scanned = 0;
+    for transaction in mempool.iter() {
         if transactions.len() == count_max {
             break;
         }
+        scanned += 1;
         let payment = transaction.payment();
         if check_window(transaction, timestamp, network).is_err() {
             continue;
@@ -108,11 +110,16 @@ fn payable(timestamp: Timestamp, parts: &Parts<'_>) -> Result<Vec<Arc<Transactio
         };
         let debited = balance(&payment.from)?.checked_sub(payment.amount);
         let credited = balance(&payment.to)?.checked_add(payment.amount);
-        if let (Some(debited), Some(credited)) = (debited, credited) {
+        // The chain may be ahead of the clock: then it may have forgotten an id of which the clock says that it is
+        // young, and remember it after a reorganisation.
+        let is_mined = || overlay.mined(&transaction.id()).map(|height| height.is_some());
+        if let (Some(debited), Some(credited)) = (debited, credited)
+            && !is_mined()?
+        {
             balances.insert(payment.from, debited);
             balances.insert(payment.to, credited);
             transactions.push(Arc::clone(transaction));
         }
     }
-    Ok(transactions)
+    Ok((transactions, scanned))
 }

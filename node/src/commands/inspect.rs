@@ -1,8 +1,9 @@
 //! `chain`, `block`, `balance`, `status` and `verify`: what a node knows.
 
+use std::collections::BTreeMap;
+
 use anyhow::{Context as _, Result, anyhow};
 use comfy_table::{CellAlignment, Table};
-use quarry_core::json::BlockJson;
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NodeId, Timestamp};
 use serde::Deserialize;
@@ -12,10 +13,10 @@ use crate::args::{BalanceArgs, BlockArgs, ChainArgs, CommonArgs, NodeArgs};
 use crate::commands::node::open_failed;
 use crate::commands::output::{self, say};
 use crate::config::{self, Directory};
-use crate::control::{self, NodeStatus, Request};
+use crate::control::{self, HashRates, NodeStatus, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
-use crate::store::{OpenError, Reader, RedbStore, Snapshot};
+use crate::store::{self, OpenError, Reader, RedbStore, Snapshot, Summary};
 
 /// How many hex digits of a hash are shown in tables: the zeros of any difficulty that is in use, and enough besides.
 const HASH_DIGITS: usize = 16;
@@ -75,9 +76,8 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
     if args.node.json {
         return print_json(&answer.block);
     }
-    let fields: serde_json::Map<String, serde_json::Value> = serde_json::from_str(answer.block.get())?;
-    // The map is sorted; the block's own order is the one that people know.
-    let _: BlockJson<'_> = serde_json::from_str(answer.block.get())?;
+    let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(answer.block.get())?;
+    let field = |name: &str| fields.get(name).map_or("", |value| value.get().trim_matches('"'));
     for name in [
         "index",
         "prevHash",
@@ -90,16 +90,14 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
         "txRoot",
         "hash",
     ] {
-        if let Some(value) = fields.get(name) {
-            say!("{name:<14}{}", value.as_str().map_or_else(|| value.to_string(), ToOwned::to_owned))?;
-        }
+        say!("{name:<14}{}", field(name))?;
     }
     match answer.confirmations {
         0 => say!("{:<14}none: the block is on a branch that lost", "confirmations")?,
         count => say!("{:<14}{count}", "confirmations")?,
     }
-    let transactions = fields.get("transactions").and_then(|list| list.as_array());
-    let transactions = transactions.map(Vec::as_slice).unwrap_or_default();
+    // Raw values: an amount is shown as it was written, not as a float.
+    let transactions: Vec<BTreeMap<&str, &RawValue>> = serde_json::from_str(field("transactions"))?;
     if transactions.is_empty() {
         say!("{:<14}none", "transactions")?;
         return Ok(Exit::Done);
@@ -108,10 +106,7 @@ pub fn block(common: &CommonArgs, args: &BlockArgs) -> Result<Exit> {
     let mut table = table(&["from", "to", "amount", "time (UTC)", "id"]);
     align_right(&mut table, &[2]);
     for transaction in transactions {
-        let field = |name: &str| {
-            let value = transaction.get(name);
-            value.map_or_else(String::new, |it| it.as_str().map_or_else(|| it.to_string(), ToOwned::to_owned))
-        };
+        let field = |name: &str| transaction.get(name).map_or("", |value| value.get().trim_matches('"'));
         table.add_row(["from_node", "to_node", "amount", "timestamp", "unique_id"].map(field));
     }
     print_table(&table)?;
@@ -163,7 +158,10 @@ fn print_status(status: &NodeStatus) -> Result<()> {
     match &status.backend {
         Some(backend) => {
             let doing = if status.searching { "searching" } else { "waiting for transactions" };
-            say!("mining      {backend}, {}, {doing}", hash_rate(status.hash_rate))?;
+            say!("mining      {backend}, {doing}")?;
+            let HashRates { over_10_s, over_60_s, over_15_min, max } = status.hash_rate;
+            let [short, medium, long, max] = [over_10_s, over_60_s, over_15_min, max].map(hash_rate);
+            say!("hash rate   {short} over 10 s, {medium} over 60 s, {long} over 15 min, {max} at most")?;
         }
         None => say!("mining      none")?,
     }
@@ -198,14 +196,26 @@ fn print_status(status: &NodeStatus) -> Result<()> {
 pub fn verify(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
     let (network, directory, id) = locate(common, args)?;
     let snapshot = open(&directory, id, &network)?;
-    let summary = match Ok::<String, anyhow::Error>(format!("{:?}", snapshot.balances_len())) {
-        Ok(summary) => summary,
-        Err(error) => return Err(error).context("the store is not sound").or_exit(Exit::Broken),
-    };
+    let summary = store::verify(&snapshot, &network, &mut |_, _| {})
+        .context("the store is not sound")
+        .or_exit(Exit::Broken)?;
+    let Summary { tip, height, transactions, accounts, supply, side_blocks, waiting } = summary;
     if args.json {
-        say!("{}", serde_json::to_string(&summary)?)?;
+        let json = serde_json::json!({
+            "node": id,
+            "tip": tip,
+            "height": height,
+            "transactions": transactions,
+            "accounts": accounts,
+            "supply": supply.to_string(),
+            "sideBlocks": side_blocks,
+            "waiting": waiting,
+        });
+        say!("{json}")?;
     } else {
-        say!("node {id}: sound. {summary}")?;
+        say!("node {id}: every rule holds from the first block to {tip} at height {height}")?;
+        say!("{transactions} transactions, {accounts} accounts with {supply} in all")?;
+        say!("{side_blocks} blocks on other branches, {waiting} transactions waiting")?;
     }
     Ok(Exit::Done)
 }

@@ -14,6 +14,7 @@ use crate::args::{CommonArgs, MiningArgs, RunArgs};
 use crate::clock::Clock;
 use crate::config::{self, Directory};
 use crate::control;
+use crate::ec2;
 use crate::exit::{Exit, OrExit as _};
 use crate::mining::Mining;
 use crate::printout::{Printout, Target};
@@ -156,11 +157,13 @@ fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<A
     }
 }
 
+/// Opens the backend that the command line names; none with `--backend none`.
 fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
     let Some(backend) = args.backend.0 else { return Ok(None) };
-    let options = miner::Options { threads: args.threads };
-    let backend = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
-    Ok(Some(Mining::start(backend)?))
+    let cpu_limit = args.cpu_limit.0.unwrap_or_else(ec2::cpu_limit);
+    let options = miner::Options { threads: args.threads, kernel: args.kernel.0, cpu_limit };
+    let search = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
+    Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
 }
 
 fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>) {

@@ -11,12 +11,12 @@ use quarry_core::store::{Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
 use redb::{
-    Database, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
-    TableDefinition, Value,
+    Database, DatabaseError, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
+    ReadableTableMetadata, TableDefinition, Value,
 };
 
 use super::tables::{BALANCES, BODIES, INDEXED_FROM, MEMPOOL, META, MINED, OUTBOX, PATH, RECORDS, TIP, UNDO};
-use super::{CACHE_BYTES, OpenError};
+use super::{CACHE_BYTES, OpenError, RedbStore};
 
 /// Takes snapshots of a store, on any thread and without holding up the one that writes.
 #[derive(Clone)]
@@ -34,14 +34,22 @@ enum Source {
 }
 
 impl Reader {
-    /// Opens a store to read only, without changing its file; it must exist, and no node may be running on it.
+    /// Opens a store to read only; it must exist, and no node may be running on it. The file is left as it is, unless
+    /// the node on it was killed: then it is put in order first.
     pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
         if !path.exists() {
             return Err(OpenError::Missing(path.into()));
         }
         let mut builder = redb::Builder::new();
-        let opened = builder.set_cache_size(CACHE_BYTES).open_read_only(path);
-        let database = opened.map_err(|error| OpenError::of(path, error))?;
+        builder.set_cache_size(CACHE_BYTES);
+        let database = match builder.open_read_only(path) {
+            Err(DatabaseError::RepairAborted) => {
+                drop(RedbStore::open(path, network)?);
+                builder.open_read_only(path)
+            }
+            opened => opened,
+        };
+        let database = database.map_err(|error| OpenError::of(path, error))?;
         let read = database.begin_read().map_err(|error| OpenError::damaged(path, error))?;
         super::check_identity(path, &read, network)?;
         Ok(Self { source: Source::File(Arc::new(database)), network: *network })
@@ -110,6 +118,48 @@ impl Snapshot {
     /// How many accounts have or had money.
     pub fn balances_len(&self) -> Result<u64, StoreError> {
         self.balances.len().map_err(unreadable)
+    }
+
+    pub(super) fn records(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(Hash, Record), StoreError>>, StoreError> {
+        let range = self.records.range::<&[u8; 32]>(..).map_err(unreadable)?;
+        Ok(range.map(|entry| {
+            let (hash, bytes) = entry.map_err(unreadable)?;
+            let hash = Hash(*hash.value());
+            let record = codec::decode_record(bytes.value());
+            Ok((hash, record.map_err(|error| malformed("record of block", &hash, error))?))
+        }))
+    }
+
+    pub(super) fn bodies(&self) -> Result<impl Iterator<Item = Result<Hash, StoreError>>, StoreError> {
+        keys(&self.bodies)
+    }
+
+    pub(super) fn bodies_len(&self) -> Result<u64, StoreError> {
+        self.bodies.len().map_err(unreadable)
+    }
+
+    pub(super) fn undo_hashes(&self) -> Result<impl Iterator<Item = Result<Hash, StoreError>>, StoreError> {
+        keys(&self.undo)
+    }
+
+    pub(super) fn undo_len(&self) -> Result<u64, StoreError> {
+        self.undo.len().map_err(unreadable)
+    }
+
+    pub(super) fn index(
+        &self,
+    ) -> Result<impl Iterator<Item = Result<(TxId, Height), StoreError>>, StoreError> {
+        let range = self.mined.range::<&[u8; 32]>(..).map_err(unreadable)?;
+        Ok(range.map(|entry| {
+            let (id, height) = entry.map_err(unreadable)?;
+            Ok((TxId(Hash(*id.value())), Height(height.value())))
+        }))
+    }
+
+    pub(super) fn index_len(&self) -> Result<u64, StoreError> {
+        self.mined.len().map_err(unreadable)
     }
 
     pub(super) fn new(read: &ReadTransaction, network: NetworkId) -> Result<Self, StoreError> {
@@ -206,6 +256,13 @@ fn table<K: Key, V: Value>(
     definition: TableDefinition<'_, K, V>,
 ) -> Result<ReadOnlyTable<K, V>, StoreError> {
     read.open_table(definition).map_err(unreadable)
+}
+
+fn keys<V: Value>(
+    table: &ReadOnlyTable<&'static [u8; 32], V>,
+) -> Result<impl Iterator<Item = Result<Hash, StoreError>> + use<V>, StoreError> {
+    let range = table.range::<&[u8; 32]>(..).map_err(unreadable)?;
+    Ok(range.map(|entry| entry.map(|(hash, _)| Hash(*hash.value())).map_err(unreadable)))
 }
 
 fn fixed<const N: usize>(name: &str, bytes: &[u8]) -> Result<[u8; N], StoreError> {

@@ -21,7 +21,6 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
-use std::time::Duration;
 
 use crossbeam_channel::{Receiver, Sender};
 use quarry_core::units::NodeId;
@@ -35,18 +34,16 @@ use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Tran
 
 pub(crate) use progress::Position;
 
-/// Messages that the node has been handed and not taken: a block waits behind so many transactions at most.
-const INCOMING_MAX: usize = 8;
-/// What rings within this time after a ring is answered together.
-const LULL: Duration = Duration::from_micros(200);
+/// More would be read into memory at once.
+const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
 /// The limits of a spool; the default suits a network of a few nodes.
 #[derive(Debug, Clone)]
 pub struct Options {
-    /// The largest payload that is sent or received.
+    /// The largest payload that is sent or received; 64 MiB at most.
     pub message_bytes_max: usize,
     /// What may wait in one inbox, to within a segment per sender; transactions may take half of it, so that they
-    /// never crowd out blocks. Past it, `send` refuses with [`TransportError::InboxFull`].
+    /// never crowd out blocks. Past it, `send` refuses with [`TransportError::InboxFull`]: what was accepted is kept.
     pub inbox_bytes_max: u64,
     /// The size at which a log goes on in a new file.
     pub segment_bytes: u64,
@@ -54,12 +51,18 @@ pub struct Options {
     pub fsync: bool,
 }
 
+impl Options {
+    fn bounded(self) -> Self {
+        Self { message_bytes_max: self.message_bytes_max.min(MESSAGE_BYTES_MAX), ..self }
+    }
+}
+
 impl Default for Options {
     fn default() -> Self {
         Self {
             message_bytes_max: 256 << 10,
             inbox_bytes_max: 256 << 20,
-            segment_bytes: 1 << 20,
+            segment_bytes: 2 << 20,
             fsync: false,
         }
     }
@@ -69,6 +72,7 @@ impl Default for Options {
 ///
 /// Fails with [`TransportError::InboxTaken`] while another process or instance runs under this id.
 pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, TransportError> {
+    let options = options.bounded();
     let inbox = names::inbox(dir, id);
     fs::create_dir_all(&inbox).map_err(TransportError::io("create", &inbox))?;
     let lock = lock(&inbox, id)?;
@@ -81,7 +85,7 @@ pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, Transport
 ///
 /// `name` begins its file names, which are made unique, so any number of clients may share a name.
 pub fn client(dir: &Path, name: &str, options: Options) -> Result<Local, TransportError> {
-    let outbox = Outbox::new(dir, names::Sender::client(name)?, options)?;
+    let outbox = Outbox::new(dir, names::Sender::client(name)?, options.bounded())?;
     Ok(Local { outbox, incoming: crossbeam_channel::never(), running: None })
 }
 
@@ -139,7 +143,7 @@ impl Running {
         lock: File,
     ) -> Result<(Self, Receiver<Incoming>), TransportError> {
         let inbox = names::inbox(dir, id);
-        let (out, incoming) = crossbeam_channel::bounded(INCOMING_MAX);
+        let (out, incoming) = crossbeam_channel::bounded(pump::AHEAD_MAX);
         let (wake, woken) = crossbeam_channel::bounded(1);
         let progress = Arc::new(Progress::default());
         let stop = Arc::new(AtomicBool::new(false));
@@ -178,14 +182,17 @@ impl Drop for Running {
     }
 }
 
-/// Wakes the pump when the bell rings. A ring that comes while the pump is still awake waits in the socket.
+/// Wakes the pump when the bell rings, and once more for what was written after the ring.
 fn listen(bell: &Bell, wake: &Sender<()>, stop: &AtomicBool) {
     loop {
-        bell.wait();
+        let rung = bell.wait();
         if wake.send(()).is_err() || stop.load(Ordering::Relaxed) {
             return;
         }
-        thread::sleep(LULL);
+        if rung {
+            thread::sleep(bell::LOOK_AGAIN);
+            let _when_full_it_looks_anyway = wake.try_send(());
+        }
     }
 }
 

@@ -11,12 +11,15 @@ use crate::effect::{Effect, Notice, Now};
 use crate::message::Message;
 use crate::rules::{BlockError, CheckedBlock, check_block};
 use crate::store::{Store, StoreError};
+use crate::sync::Sync;
 use crate::template::{Parts, Template};
 use crate::transaction::Transaction;
 use crate::units::{Hash, NodeId};
 
 /// How soon a template follows another when only the mempool has changed.
 const TEMPLATE_INTERVAL_US: u64 = 50_000;
+/// How much longer that takes for each transaction that was looked at, so that it takes up little of the time.
+const TEMPLATE_INTERVAL_PER_SCAN_US: u64 = 25;
 /// How old a template may grow before it gets a new timestamp.
 const TEMPLATE_AGE_MAX_US: u64 = 10_000_000;
 
@@ -63,7 +66,7 @@ impl<S: Store> Node<S> {
                 Err(error)
             }
         };
-        if result.is_ok() && !self.peers.ids().is_empty() {
+        if result.is_ok() {
             let number = self.outbox_next;
             self.outbox_next += 1;
             self.outbox.insert(number, hash);
@@ -80,10 +83,21 @@ impl<S: Store> Node<S> {
         hash: &Hash,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
+        if self.peers.ids().is_empty() {
+            self.announced(number);
+            return Ok(());
+        }
         let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
         let message = Message::Block(block);
         self.broadcast(&message, Some(number), effects);
         Ok(())
+    }
+
+    /// Takes a block out of the outbox: everybody who was there to hear of it has.
+    pub(super) fn announced(&mut self, number: u64) {
+        if self.outbox.remove(&number).is_some() {
+            self.pending.outbox.insert(number, None);
+        }
     }
 
     /// Adds a checked block, and the orphans that waited for it, to the chain. The result is that of the block itself.
@@ -189,8 +203,13 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// Starts, renews or ends the nonce search as the tip, the mempool and the clock want it.
+    /// Starts, renews or ends the nonce search as the tip, the mempool, a running sync and the clock want it.
     pub(super) fn refresh_template(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
+        if self.is_behind() {
+            self.mining.assembled_us = None;
+            self.rest(effects);
+            return Ok(());
+        }
         if self.template_due().is_none_or(|due| now.elapsed_us < due) {
             return Ok(());
         }
@@ -201,11 +220,11 @@ impl<S: Store> Node<S> {
         let template = Template::assemble(id, options.seed, options.miner, now.utc, &parts)?;
         self.mining.outdated = false;
         self.mining.assembled_us = Some(now.elapsed_us);
-        if template.transaction_count() == 0 && !self.options.mine_empty {
-            self.mining.template = None;
-            if core::mem::take(&mut self.mining.searching) {
-                effects.push(Effect::Rest);
-            }
+        self.mining.scanned = u64::try_from(template.scanned).unwrap_or(u64::MAX);
+        // A network with a reward ends where no amount can say how much money there is.
+        let is_over = self.network.supply_at(self.tip.header.index.next()).is_none();
+        if is_over || (template.transaction_count() == 0 && !self.options.mine_empty) {
+            self.rest(effects);
             return Ok(());
         }
         let template = Arc::new(template);
@@ -219,15 +238,29 @@ impl<S: Store> Node<S> {
     /// When the template is to be looked at again: at once after a move of the tip, soon after a change of the
     /// mempool, and from time to time for its timestamp.
     pub(super) fn template_due(&self) -> Option<u64> {
-        let Mining { template, assembled_us, outdated, .. } = &self.mining;
-        if !self.options.mine {
+        let Mining { template, assembled_us, outdated, scanned, .. } = &self.mining;
+        if !self.options.mine || self.is_behind() {
             return None;
         }
         match (*assembled_us, outdated, template) {
             (None, _, _) => Some(0),
-            (Some(assembled_us), true, _) => Some(assembled_us + TEMPLATE_INTERVAL_US),
+            (Some(assembled_us), true, _) => Some(
+                assembled_us + TEMPLATE_INTERVAL_US + scanned.saturating_mul(TEMPLATE_INTERVAL_PER_SCAN_US),
+            ),
             (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
             (Some(_), false, None) => None,
+        }
+    }
+
+    /// Whether a better chain is known to exist: what would be mined meanwhile would be stale.
+    fn is_behind(&self) -> bool {
+        self.sync.as_ref().is_some_and(Sync::is_fetching)
+    }
+
+    fn rest(&mut self, effects: &mut Vec<Effect>) {
+        self.mining.template = None;
+        if core::mem::take(&mut self.mining.searching) {
+            effects.push(Effect::Rest);
         }
     }
 }

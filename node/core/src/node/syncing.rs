@@ -6,7 +6,7 @@ use super::Node;
 use crate::block::Block;
 use crate::effect::{Effect, Notice, Now, SyncFailure};
 use crate::header::Header;
-use crate::message::{BlocksReply, HASHES_MAX, Message, Request};
+use crate::message::{BlocksReply, HASHES_MAX, Message, Request, headers_max};
 use crate::rules::check_block;
 use crate::store::{Store, StoreError};
 use crate::sync::{self, Next, Sync};
@@ -104,7 +104,8 @@ impl<S: Store> Node<S> {
         if !self.may_ask(now, request.from, effects) {
             return Ok(());
         }
-        let (headers, more) = sync::headers_after(&self.overlay(), &request.hashes, &self.tip)?;
+        let count_max = headers_max(&self.network.limits);
+        let (headers, more) = sync::headers_after(&self.overlay(), &request.hashes, &self.tip, count_max)?;
         let reply = Message::Headers { from: self.options.id, nonce: request.nonce, headers, more };
         self.send(request.from, &reply, effects);
         Ok(())
@@ -133,7 +134,8 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    fn may_ask(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) -> bool {
+    /// Whether to answer a peer, which may have asked too much lately.
+    pub(super) fn may_ask(&mut self, now: Now, peer: NodeId, effects: &mut Vec<Effect>) -> bool {
         let allowed = self.peers.may_ask(peer, now.elapsed_us);
         if !allowed {
             effects.push(Effect::Tell(Notice::TooManyRequests(peer)));
@@ -180,8 +182,9 @@ impl<S: Store> Node<S> {
 
     fn sync_failed(&mut self, now: Now, peer: NodeId, reason: SyncFailure, effects: &mut Vec<Effect>) {
         // A block may be too far ahead of a clock that is a little slow: that is worth asking again soon. A chain that
-        // is no better after all is no fault of the peer: its next status tells.
-        let back_off_us = if reason == SyncFailure::NoBetter { 0 } else { BACK_OFF_US };
+        // ours has overtaken is no fault of the peer: its next status tells. One that it claims and has not is.
+        let is_overtaken = reason == SyncFailure::NoBetter && !self.peers.is_ahead(peer, &self.tip);
+        let back_off_us = if is_overtaken { 0 } else { BACK_OFF_US };
         self.peers.back_off(peer, now.elapsed_us + back_off_us);
         effects.push(Effect::Tell(Notice::SyncFailed { peer, reason }));
     }

@@ -43,17 +43,17 @@ impl<S: Store> Node<S> {
         transactions: Vec<Transaction>,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        let mut signed = Vec::new();
-        for transaction in transactions.iter().filter(|it| it.authorization().is_some()) {
-            if self.precheck(now, transaction)?.is_ok() {
-                signed.push(transaction);
-            }
+        let mut prechecked = Vec::with_capacity(transactions.len());
+        for transaction in &transactions {
+            prechecked.push(self.precheck(now, transaction)?.is_ok());
         }
+        let batch = transactions.iter().zip(&prechecked).filter(|(_, is_in)| **is_in).map(|(it, _)| it);
         // Most messages hold only valid signatures: then one look at all of them is enough.
-        let all_valid = are_signatures_valid(signed.into_iter());
-        for transaction in transactions {
+        let all_valid = are_signatures_valid(batch);
+        for (transaction, was_in_batch) in transactions.into_iter().zip(prechecked) {
             let id = transaction.id();
-            let verified = all_valid.then_some(());
+            // Money of the same message may let in what broke a rule just now; nobody has looked at its signature.
+            let verified = (all_valid && was_in_batch).then_some(());
             if let Err(error) = self.admit(now, from, transaction, verified, effects)? {
                 if error == TransactionError::AlreadyPending && from.is_some() {
                     self.schedule_relay(id, now, false);

@@ -112,7 +112,7 @@ impl Standings {
         let tip = best.map_or_else(|| "-".into(), |status| short_hash(&status.tip));
         let mempool = self.up().map(|status| status.mempool).max().unwrap_or(0);
         // Not the sum: nodes that share a machine are not all at this rate at the same time.
-        let sum: f64 = self.up().map(|status| status.hash_rate).sum();
+        let sum: f64 = self.up().map(|status| status.hash_rate.over_10_s).sum();
         let rate = hash_rate(sum / self.up().count().max(1) as f64);
         let agreement = self.agreement();
         format!("height {height:<6} {tip:<16}  {rate:>10} a node  mempool {mempool:<5}  {agreement}")
@@ -131,7 +131,7 @@ fn row(status: &NodeStatus) -> [String; 8] {
         status.height.to_string(),
         short_hash(&status.tip),
         status.mempool.to_string(),
-        hash_rate(status.hash_rate),
+        hash_rate(status.hash_rate.over_10_s),
         counter("blocks_mined"),
         counter("reorganisations"),
         doing,

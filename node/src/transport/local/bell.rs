@@ -13,6 +13,12 @@ use crate::transport::local::names;
 
 /// Socket addresses end at 104 or 108 bytes, by system.
 const ADDRESS_BYTES_MAX: usize = 100;
+/// How long a ring holds for what is written after it: the receiver looks when it hears it and again after
+/// [`LOOK_AGAIN`]. Ringing for each message was a quarter of the cost of sending.
+pub(super) const HEARD_FOR: Duration = Duration::from_micros(200);
+/// When a receiver that was rung for looks a second time.
+pub(super) const LOOK_AGAIN: Duration = Duration::from_micros(300);
+
 /// How often a receiver looks where no bell can be hung.
 const POLL: Duration = Duration::from_millis(3);
 
@@ -42,15 +48,19 @@ impl Bell {
         Self { socket }
     }
 
-    /// Returns when the bell has rung since the last call, or after a pause.
-    pub(super) fn wait(&self) {
-        let rung = self.socket.as_ref().is_some_and(|socket| match socket.recv(&mut [0; 1]) {
-            Ok(_) => silence(socket).is_ok(),
-            Err(error) => matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut),
-        });
-        if !rung {
+    /// Returns true when the bell has rung since the last call, false after a pause without.
+    pub(super) fn wait(&self) -> bool {
+        let Some(socket) = &self.socket else {
             thread::sleep(POLL);
+            return false;
+        };
+        match socket.recv(&mut [0; 1]) {
+            Ok(_) if silence(socket).is_ok() => return true,
+            Err(error) if matches!(error.kind(), io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut) => {}
+            // Whatever is wrong with the socket, it must not become a loop without a pause.
+            _ => thread::sleep(POLL),
         }
+        false
     }
 }
 

@@ -67,7 +67,11 @@ impl Cursor {
             file.write_all_at(&record(stores, place), stores % 2 * RECORD_BYTES as u64)?;
             if self.fsync { file.sync_data() } else { Ok(()) }
         };
-        write().map_err(TransportError::io("write", &self.path))?;
+        match write() {
+            // The whole inbox was deleted: nothing is left that could come again.
+            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
+            written => written.map_err(TransportError::io("write", &self.path))?,
+        }
         self.stores = stores;
         self.place = place;
         Ok(())

@@ -22,9 +22,9 @@ pub(super) enum Decoded<'a> {
     Damaged(usize),
 }
 
-/// Appends the frame of `payload`, which must be shorter than 4 GiB.
+/// Appends the frame of `payload`, which is shorter than 4 GiB.
 pub(super) fn encode(payload: &[u8], frame: &mut Vec<u8>) {
-    let len = u32::try_from(payload.len()).expect("the sender's limit is below 4 GiB");
+    let len = u32::try_from(payload.len()).expect("messages are limited to 64 MiB");
     let start = frame.len();
     frame.extend_from_slice(&len.to_be_bytes());
     frame.extend_from_slice(&crc32fast::hash(payload).to_be_bytes());

@@ -78,10 +78,8 @@ impl Inbox {
         troubles: &mut Vec<TransportError>,
     ) {
         let mut messages = Vec::new();
-        while deliveries.is_empty() && !self.progress.is_paused(kind) {
-            let Some(name) = self.due(kind).next() else {
-                return;
-            };
+        while deliveries.is_empty() && !self.due(kind).is_empty() && !self.progress.is_paused(kind) {
+            let name = self.due(kind).next().expect("a log is due");
             let more = self.read_log(&name, &mut messages, troubles);
             deliveries.extend(messages.drain(..).map(|message| delivery(&name, message)));
             if more {
@@ -198,6 +196,11 @@ impl Inbox {
     }
 
     fn tidy_log(&mut self, name: &Arc<LogName>) -> Result<(), TransportError> {
+        if self.logs.get(name).is_some_and(Log::is_deleted) {
+            self.listed.remove(name);
+            self.forget(name);
+            return Ok(());
+        }
         let done = self.progress.settle(name)?;
         for number in self.listed.get(name).into_iter().flat_map(|numbers| numbers.range(..done.segment)) {
             remove(&name.segment(&self.path, *number))?;
@@ -219,7 +222,10 @@ impl Inbox {
 
     fn forget(&mut self, name: &LogName) {
         self.logs.remove(name);
-        self.progress.forget(name);
+        if self.progress.forget(name) {
+            // Should they be found again, they must not be taken for repetitions and count as done.
+            self.recent = Recent::default();
+        }
     }
 
     fn due(&mut self, kind: Kind) -> &mut Due {
@@ -240,6 +246,10 @@ struct Due {
 impl Due {
     fn insert(&mut self, log: &Arc<LogName>) {
         self.logs.insert(log.clone());
+    }
+
+    fn is_empty(&self) -> bool {
+        self.logs.is_empty()
     }
 
     fn next(&mut self) -> Option<Arc<LogName>> {

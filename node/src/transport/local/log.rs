@@ -5,7 +5,7 @@ use std::collections::BTreeSet;
 use std::fs::File;
 use std::io;
 use std::ops::Bound;
-use std::os::unix::fs::FileExt;
+use std::os::unix::fs::{FileExt, MetadataExt};
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::time::{Duration, Instant};
@@ -103,6 +103,11 @@ impl Log {
             return Ok(Turn { more: true, trouble });
         }
         Ok(Turn { more: moved && !at_end, trouble })
+    }
+
+    /// Whether the file that is being read has been deleted, which only somebody else can have done.
+    pub(super) fn is_deleted(&self) -> bool {
+        self.file.as_ref().is_some_and(|file| file.metadata().is_ok_and(|metadata| metadata.nlink() == 0))
     }
 
     /// Closes the file; the next look opens it again.

@@ -21,8 +21,6 @@ pub(super) const UNFINISHED: &str = ".new";
 
 const CLIENT_NAME_MAX: usize = 32;
 const SENDER_NAME_MAX: usize = 80;
-/// What the file systems at hand set aside for the smallest file.
-const FILE_BYTES_MIN: u64 = 4096;
 
 /// The segments of each log that exist, by number.
 pub(super) type Segments = BTreeMap<Arc<LogName>, BTreeSet<u64>>;
@@ -153,19 +151,17 @@ pub(super) fn unfinished(inbox: &Path) -> Result<Vec<PathBuf>, TransportError> {
     Ok(found)
 }
 
-/// The space that an inbox takes.
-pub(super) fn bytes(inbox: &Path) -> Result<u64, TransportError> {
-    let mut sum = 0_u64;
-    each_file(inbox, |_, entry| {
-        match entry.metadata() {
-            Ok(metadata) => sum = sum.saturating_add(metadata.len().max(FILE_BYTES_MIN)),
-            Err(error) if error.kind() == io::ErrorKind::NotFound => {}
-            Err(error) => return Err(error),
+/// The segments in an inbox with their sizes.
+pub(super) fn sizes(inbox: &Path) -> Result<Vec<(LogName, u64, u64)>, TransportError> {
+    let mut found = Vec::new();
+    each_file(inbox, |name, entry| {
+        if let Some((log, number)) = parse_segment(name) {
+            found.push((log, number, entry.metadata()?.len()));
         }
         Ok(())
     })
     .map_err(TransportError::io("list", inbox))?;
-    Ok(sum)
+    Ok(found)
 }
 
 /// Shows each entry that has a plain name; an entry that vanishes meanwhile is passed over.

@@ -1,6 +1,7 @@
 //! Writing to the inboxes of others.
 //! Invariant: a file is only appended to, by the one writer that created and locked it, so what is written stays.
 
+use std::cmp::Ordering;
 use std::collections::BTreeMap;
 use std::fs::{self, File, OpenOptions};
 use std::io::{self, Write};
@@ -13,14 +14,16 @@ use std::time::{Duration, Instant};
 use quarry_core::units::NodeId;
 
 use crate::transport::local::Options;
-use crate::transport::local::bell::Doorbell;
-use crate::transport::local::cursor::Cursor;
+use crate::transport::local::bell::{self, Doorbell};
+use crate::transport::local::cursor::{Cursor, Place};
 use crate::transport::local::frame;
 use crate::transport::local::names::{self, LogName, Sender};
 use crate::transport::{Kind, Outgoing, TransportError};
 
 /// Files held open for writing. A log whose file had to be closed goes on in a new segment.
 const WRITERS_MAX: usize = 256;
+/// What a small file takes on the file systems at hand, so that many small ones fill an inbox too.
+const FILE_BYTES_MIN: u64 = 4096;
 /// How long an inbox that was full is taken to be full without looking.
 const FULL_FOR: Duration = Duration::from_millis(50);
 
@@ -59,6 +62,8 @@ struct Writer {
     doorbell: Doorbell,
     /// What may be written before the space in the inbox is looked at again.
     budget: u64,
+    /// When the receiver was last told to look.
+    rung: Option<Instant>,
 }
 
 impl Outbox {
@@ -94,7 +99,7 @@ impl Outbox {
             route.writer = None;
             return Err(error);
         }
-        writer.doorbell.ring(&self.bell);
+        writer.ring(&self.bell);
         if !usable {
             close_another(routes, key);
         }
@@ -117,7 +122,7 @@ impl Outbox {
             Some((seen, bytes)) if seen.elapsed() < FULL_FOR => bytes,
             _ => {
                 fs::create_dir_all(&inbox).map_err(TransportError::io("create", &inbox))?;
-                names::bytes(&inbox)?
+                waiting_bytes(&inbox)?
             }
         };
         let room = bytes_max.saturating_sub(bytes);
@@ -154,12 +159,25 @@ impl Writer {
         };
         let file = create().map_err(TransportError::io("create", &path))?;
         let doorbell = Doorbell::at(inbox).map_err(TransportError::io("open", inbox))?;
-        Ok(Self { file, path, doorbell, budget })
+        Ok(Self { file, path, doorbell, budget, rung: None })
     }
 
     /// Whether there is room for `len` bytes, and the file has not been deleted under the writer.
     fn takes(&self, len: u64) -> bool {
-        len <= self.budget && self.file.metadata().is_ok_and(|metadata| 0 < metadata.nlink())
+        let there = || self.file.metadata().is_ok_and(|metadata| 0 < metadata.nlink());
+        len <= self.budget && (self.rang_lately() || there())
+    }
+
+    /// Rings, unless the receiver is bound to look again because of an earlier ring.
+    fn ring(&mut self, socket: &UnixDatagram) {
+        if !self.rang_lately() {
+            self.rung = Some(Instant::now());
+            self.doorbell.ring(socket);
+        }
+    }
+
+    fn rang_lately(&self) -> bool {
+        self.rung.is_some_and(|rung| rung.elapsed() < bell::HEARD_FOR)
     }
 
     fn append(&mut self, frame: &[u8], fsync: bool) -> io::Result<()> {
@@ -169,12 +187,37 @@ impl Writer {
     }
 }
 
+/// What waits in an inbox: not what is acknowledged and not deleted yet, of which each sender may have a segment.
+fn waiting_bytes(inbox: &Path) -> Result<u64, TransportError> {
+    let mut done = BTreeMap::new();
+    let mut sum = 0_u64;
+    for (log, segment, bytes) in names::sizes(inbox)? {
+        let done = *done.entry(log).or_insert_with_key(|log| place(inbox, log));
+        let waiting = match segment.cmp(&done.segment) {
+            Ordering::Less => 0,
+            Ordering::Equal => bytes.saturating_sub(done.offset),
+            Ordering::Greater => bytes,
+        };
+        if 0 < waiting {
+            sum = sum.saturating_add(waiting.max(FILE_BYTES_MIN));
+        }
+    }
+    Ok(sum)
+}
+
+/// How far the receiver is in a log; the beginning where it cannot be told.
+fn place(inbox: &Path, log: &LogName) -> Place {
+    Cursor::load(log.cursor(inbox), false).map_or(Place::default(), |cursor| cursor.place())
+}
+
 /// The number after all that the log has ever had: the cursor remembers those that are deleted.
 fn next_segment(inbox: &Path, log: &LogName) -> Result<u64, TransportError> {
-    let cursor = Cursor::load(log.cursor(inbox), false).map_or(0, |cursor| cursor.place().segment);
     let last = names::segments(inbox)?.get(log).and_then(|numbers| numbers.last().copied()).unwrap_or(0);
-    let path = log.segment(inbox, last);
-    last.max(cursor).checked_add(1).ok_or(TransportError::Damaged { log: path, offset: 0 })
+    let next = last.max(place(inbox, log).segment).checked_add(1);
+    next.ok_or_else(|| {
+        let path = log.segment(inbox, u64::MAX);
+        TransportError::io("write after", &path)(io::Error::other("no segment number is left"))
+    })
 }
 
 /// Closes some other route's file where too many are open.

@@ -89,12 +89,12 @@ impl Progress {
         }
     }
 
-    /// Drops a log that is no more.
-    pub(super) fn forget(&self, log: &LogName) {
+    /// Drops a log that is no more. True where messages of it are not acknowledged.
+    pub(super) fn forget(&self, log: &LogName) -> bool {
         let mut state = self.state();
-        if let Some(unfinished) = state.logs.remove(log) {
-            *state.in_flight(log.kind) -= unfinished.pending.len();
-        }
+        let pending = state.logs.remove(log).map_or(0, |unfinished| unfinished.pending.len());
+        *state.in_flight(log.kind) -= pending;
+        0 < pending
     }
 
     /// Whether so many messages of a kind are unacknowledged that no more should be delivered.
@@ -120,5 +120,62 @@ impl Unfinished {
     fn store(&mut self) -> Result<(), TransportError> {
         let done = self.pending.first().copied().unwrap_or(self.read_to);
         self.cursor.store(done)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quarry_core::units::NodeId;
+
+    use super::*;
+    use crate::transport::local::names::Sender;
+
+    fn place(offset: u64) -> Place {
+        Place { segment: 1, offset }
+    }
+
+    #[test]
+    fn the_cursor_waits_for_the_oldest_unacknowledged_message() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(LogName { sender: Sender::Node(NodeId(1)), kind: Kind::Chain });
+        let stored = || Cursor::load(log.cursor(dir.path()), false).unwrap().place();
+        let progress = Progress::default();
+        progress.begin(&log, Cursor::beginning(log.cursor(dir.path()), false));
+        progress.deliver(&log, [place(0), place(20), place(40)].into_iter(), place(90));
+
+        let acknowledge = |offset| {
+            let position = Position { log: log.clone(), place: place(offset) };
+            progress.acknowledge([position.clone(), position].into_iter()).unwrap();
+        };
+        for (offset, done) in [(20, 0), (0, 40), (0, 40), (40, 90)] {
+            acknowledge(offset);
+            assert_eq!(stored(), place(done), "after {offset}");
+        }
+        progress.deliver(&log, [].into_iter(), place(120));
+        assert_eq!(stored(), place(90));
+        assert_eq!(progress.settle(&log), Ok(place(120)));
+        assert_eq!(stored(), place(120));
+    }
+
+    #[test]
+    fn delivery_pauses_while_too_much_is_unacknowledged() {
+        let dir = tempfile::tempdir().unwrap();
+        let log = Arc::new(LogName { sender: Sender::Node(NodeId(1)), kind: Kind::Transactions });
+        let progress = Progress::default();
+        progress.begin(&log, Cursor::beginning(log.cursor(dir.path()), false));
+        let max = IN_FLIGHT_MAX as u64;
+        progress.deliver(&log, (0..max - 1).map(place), place(max - 1));
+        assert!(!progress.is_paused(Kind::Transactions));
+        progress.deliver(&log, [place(max - 1)].into_iter(), place(max));
+        assert!(progress.is_paused(Kind::Transactions) && !progress.is_paused(Kind::Chain));
+
+        let acknowledge = |offset| {
+            progress.acknowledge([Position { log: log.clone(), place: place(offset) }].into_iter()).unwrap()
+        };
+        assert!(acknowledge(5), "this one lets the delivery go on");
+        assert!(!progress.is_paused(Kind::Transactions));
+        assert!(!acknowledge(6));
+        assert!(progress.forget(&log) && !progress.forget(&log));
+        assert!(!progress.is_paused(Kind::Transactions));
     }
 }

@@ -7,7 +7,7 @@ use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
-use crossbeam_channel::{Receiver, RecvError, Select, SendError, Sender};
+use crossbeam_channel::{Receiver, RecvError, RecvTimeoutError, Select, SendError, Sender};
 use quarry_core::units::NodeId;
 
 use crate::transport::local::inbox::Inbox;
@@ -16,6 +16,13 @@ use crate::transport::{Delivery, Incoming, Kind, TransportError};
 
 /// How often everything is looked at, rung for or not.
 pub(super) const TICK: Duration = Duration::from_millis(250);
+/// Messages that the node has been handed and not taken: a block waits behind so many transactions at most.
+/// At 8 a mesh of four processes did half as many messages a second, for the switching between threads.
+pub(super) const AHEAD_MAX: usize = 128;
+/// The same in bytes of transactions: what a node checks in some tens of milliseconds.
+const AHEAD_BYTES_MAX: usize = 256 << 10;
+/// How long to wait for the node when it has so many bytes ahead.
+const AHEAD_PAUSE: Duration = Duration::from_millis(1);
 /// Troubles that wait to be told; more at a time would tell nothing new.
 const TROUBLES_MAX: usize = 64;
 /// A trouble that persists is told again after this time.
@@ -32,6 +39,7 @@ pub(super) struct Pump {
     troubles: Troubles,
     chain: VecDeque<Delivery>,
     transactions: VecDeque<Delivery>,
+    ahead: Ahead,
     ticked: Option<Instant>,
 }
 
@@ -57,6 +65,7 @@ impl Pump {
             troubles: Troubles::default(),
             chain: VecDeque::new(),
             transactions: VecDeque::new(),
+            ahead: Ahead::default(),
             ticked: None,
         }
     }
@@ -80,23 +89,31 @@ impl Pump {
             self.look();
             return Ok(());
         }
-        if !self.out.is_full() {
-            // No other thread sends, so this does not wait.
-            let next = self.take().expect("it is not empty");
-            return Ok(self.out.send(next)?);
+        if !self.is_urgent() && AHEAD_BYTES_MAX <= self.ahead.bytes(&self.out) {
+            match self.wake.recv_timeout(AHEAD_PAUSE) {
+                Ok(()) => self.look(),
+                Err(RecvTimeoutError::Timeout) => {}
+                Err(RecvTimeoutError::Disconnected) => return Err(Abandoned),
+            }
+            return Ok(());
         }
         self.offer()
     }
 
     /// Waits until the node takes the most urgent message, or until there may be a more urgent one.
     fn offer(&mut self) -> Result<(), Abandoned> {
+        if !self.out.is_full() {
+            // No other thread sends, so this does not wait.
+            let next = self.take();
+            return Ok(self.out.send(next)?);
+        }
         let (out, wake) = (self.out.clone(), self.wake.clone());
         let mut select = Select::new();
         let sends = select.send(&out);
         select.recv(&wake);
         let ready = select.select();
         if ready.index() == sends {
-            let next = self.take().expect("it is not empty");
+            let next = self.take();
             return Ok(ready.send(&out, next)?);
         }
         ready.recv(&wake)?;
@@ -128,19 +145,53 @@ impl Pump {
         self.troubles.extend(troubles);
     }
 
-    fn is_empty(&self) -> bool {
-        self.peers.untold.is_none()
-            && self.troubles.waiting.is_empty()
-            && self.chain.is_empty()
-            && self.transactions.is_empty()
+    /// Whether there is something that must not wait behind transactions.
+    fn is_urgent(&self) -> bool {
+        self.peers.untold.is_some() || !self.troubles.waiting.is_empty() || !self.chain.is_empty()
     }
 
-    fn take(&mut self) -> Option<Incoming> {
+    fn is_empty(&self) -> bool {
+        !self.is_urgent() && self.transactions.is_empty()
+    }
+
+    /// The most urgent thing to tell.
+    fn take(&mut self) -> Incoming {
+        let transaction_bytes = if self.is_urgent() { 0 } else { self.transactions[0].payload.len() };
+        self.ahead.push(transaction_bytes);
         let peers = self.peers.untold.take().map(Incoming::Peers);
         peers
             .or_else(|| self.troubles.waiting.pop_front().map(Incoming::Trouble))
             .or_else(|| self.chain.pop_front().map(Incoming::Delivery))
             .or_else(|| self.transactions.pop_front().map(Incoming::Delivery))
+            .expect("the caller found something")
+    }
+}
+
+/// How many bytes of transactions are in the channel.
+#[derive(Debug, Default)]
+struct Ahead {
+    sizes: VecDeque<usize>,
+    bytes: usize,
+}
+
+impl Ahead {
+    fn push(&mut self, bytes: usize) {
+        self.sizes.push_back(bytes);
+        self.bytes += bytes;
+        if AHEAD_MAX < self.sizes.len() {
+            self.pop();
+        }
+    }
+
+    fn bytes(&mut self, channel: &Sender<Incoming>) -> usize {
+        while channel.len() < self.sizes.len() {
+            self.pop();
+        }
+        self.bytes
+    }
+
+    fn pop(&mut self) {
+        self.bytes -= self.sizes.pop_front().unwrap_or(0);
     }
 }
 

@@ -1,0 +1,27 @@
+# Every way to build, check and measure the project; `make` alone lists them.
+
+.PHONY: help test setup fmt lint unit deny bench
+CARGO ?= cargo
+
+help: ## List these recipes
+	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
+
+test: setup fmt lint unit ## Install what the tests need, then run every check
+
+setup: ## Install what the build and the tests need
+	@scripts/setup.sh
+
+fmt: ## Check the formatting
+	$(CARGO) fmt --all --check
+
+lint: ## Check with clippy, warnings refused
+	$(CARGO) clippy --workspace --all-targets --locked -- -D warnings
+
+unit: ## Build and run all tests
+	$(CARGO) test --workspace --locked
+
+deny: ## Check licences and sources of the dependencies (needs cargo-deny)
+	$(CARGO) deny --locked check bans licenses sources
+
+bench: ## Run the benchmarks
+	$(CARGO) bench -p benches

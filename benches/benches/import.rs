@@ -1,0 +1,47 @@
+//! A node that takes in a chain of 5,000-transaction blocks: messages, ids, Merkle trees, signatures, ledger, commits.
+
+use std::time::Duration;
+
+use benches::chain::{Chain, Senders};
+use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use node::store::RedbStore;
+use quarry_core::memory::MemoryStore;
+
+const BLOCKS: usize = 20;
+const TRANSACTIONS: usize = 5000;
+/// As many as a block has transactions: then no two signatures of a block share a key, which would save work.
+const ACCOUNTS: u64 = 5000;
+
+fn import(criterion: &mut Criterion) {
+    let mut chain = Chain::new(Senders::Keyed, ACCOUNTS);
+    let messages: Vec<_> = (0..BLOCKS).map(|_| chain.message(TRANSACTIONS)).collect();
+    let mut group = criterion.benchmark_group("import");
+    group.throughput(Throughput::Elements((BLOCKS * TRANSACTIONS) as u64));
+    group.sample_size(10).measurement_time(Duration::from_secs(30));
+    group.bench_function("durable", |bencher| {
+        let start = || {
+            let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
+            let store = RedbStore::open(&directory.path().join("store"), &chain.network().id);
+            (chain.node(store.expect("a new store opens")), messages.clone(), directory)
+        };
+        let run = |(mut node, messages, directory)| {
+            chain.import(&mut node, messages, |store: &mut RedbStore, changes| {
+                store.apply(&changes).expect("the disk takes it");
+            });
+            (node, directory)
+        };
+        bencher.iter_batched(start, run, BatchSize::PerIteration);
+    });
+    group.bench_function("in memory", |bencher| {
+        let start = || (chain.node(MemoryStore::default()), messages.clone());
+        let run = |(mut node, messages)| {
+            chain.import(&mut node, messages, MemoryStore::apply);
+            node
+        };
+        bencher.iter_batched(start, run, BatchSize::PerIteration);
+    });
+    group.finish();
+}
+
+criterion_group!(all, import);
+criterion_main!(all);

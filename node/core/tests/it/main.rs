@@ -1,0 +1,18 @@
+//! The protocol core as its caller sees it: events into [`quarry_core::node::Node::step`], effects out of it.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod blocks;
+mod codec;
+mod crashes;
+mod fork_choice;
+mod headers;
+mod ledger;
+mod messages;
+mod mining;
+mod oracle;
+mod recipes;
+mod relay;
+mod reorganisations;
+mod rig;
+mod sync;
+mod transactions;

@@ -1,0 +1,66 @@
+//! The clients of a simulated network: payments between its accounts at random, each told to some of the nodes.
+
+use std::sync::Arc;
+
+use quarry_core::message::Message;
+use quarry_core::network::Network;
+use quarry_core::transaction::{Payment, Transaction};
+use quarry_core::units::{Amount, NodeId, Timestamp};
+
+use crate::dice::Dice;
+use crate::network::Mail;
+use crate::options::{GENESIS_US, SECOND_US, secret_key};
+
+/// Makes transactions.
+#[derive(Debug)]
+pub struct Traffic {
+    dice: Dice,
+    network: Arc<Network>,
+}
+
+impl Traffic {
+    /// Traffic for a network.
+    pub fn new(seed: u64, network: &Arc<Network>) -> Self {
+        Self { dice: Dice::new(seed, 2), network: Arc::clone(network) }
+    }
+
+    /// How long until the next transaction.
+    pub fn wait_us(&mut self, mean_us: u64) -> u64 {
+        self.dice.wait_us(mean_us)
+    }
+
+    /// A payment between two accounts. Some are more than the payer has.
+    pub fn transaction(&mut self, now_us: u64) -> Transaction {
+        let accounts = &self.network.accounts;
+        let count = accounts.len() as u64;
+        let from = self.dice.below(count);
+        let to = (from + 1 + self.dice.below(count - 1)) % count;
+        let account = |number: u64| &accounts[usize::try_from(number).expect("an index")];
+        let cents =
+            if self.dice.chance(100) { self.dice.between(1, 20_000) } else { self.dice.between(1, 200) };
+        let timestamp = Timestamp::from_micros(GENESIS_US + 3600 * SECOND_US + now_us);
+        let payment = Payment {
+            from: account(from).id,
+            to: account(to).id,
+            amount: Amount(cents),
+            timestamp: timestamp.expect("runs are shorter than centuries"),
+        };
+        match account(from).name.strip_prefix("keyed") {
+            Some(number) => {
+                let number = number.parse().expect("keyed accounts are numbered");
+                Transaction::signed(&self.network.id, payment, &secret_key(number))
+            }
+            None => Transaction::new(&self.network.id, payment, None),
+        }
+    }
+
+    /// The messages that tell most nodes of a transaction, and at least one.
+    pub fn tell(&mut self, transaction: Transaction, nodes: u16) -> Vec<Mail> {
+        let bytes: Arc<[u8]> = Message::Transactions(vec![transaction]).encode(&self.network).into();
+        let sure = self.dice.below(u64::from(nodes));
+        let told = (0..nodes).filter(|node| u64::from(*node) == sure || self.dice.chance(600));
+        let told: Vec<u16> = told.collect();
+        let mail = |node| Mail { from: None, to: NodeId(node), bytes: Arc::clone(&bytes), bulk: true };
+        told.into_iter().map(mail).collect()
+    }
+}

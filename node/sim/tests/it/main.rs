@@ -1,0 +1,6 @@
+//! Whole networks of the production node, in virtual time.
+#![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
+
+mod checkers;
+mod scenarios;
+mod seeds;
