@@ -157,8 +157,9 @@ impl Devnet<'_> {
 
         say!("\nstopping ...")?;
         generator.end(|| self.hurry());
-        let exit = self.settle(&nodes)?;
+        let settled = self.settle(&nodes);
         nodes.end(|| self.hurry());
+        let exit = settled?;
         for status in self.ask().up() {
             say!("node {}, started by hand, goes on: stop it with kill {}", status.id, status.pid)?;
         }
@@ -240,6 +241,9 @@ impl Devnet<'_> {
             let standings = self.ask();
             standings.agree() && standings.up().all(|status| status.mempool == 0)
         });
+        if self.hurry() {
+            bail!("killed the nodes that were still running; whether they agree was not asked");
+        }
         // After this each node's own blocks are known to it and on their way to all: equal tips stay equal.
         for status in self.ask().up() {
             if nodes.0.iter().any(|node| node.id() == status.pid) {
@@ -314,8 +318,11 @@ impl Devnet<'_> {
         say!("network    {} ({}): {zeros} leading hex zeros", network.name, network.id.0.short())?;
         let accounts = network.accounts.iter().map(|it| format!("{} {}", it.name, it.balance));
         say!("accounts   {}", list(accounts))?;
-        let processes = nodes.0.iter().map(|node| format!("{} (process {})", node.name, node.id()));
-        say!("nodes      {}", list(processes))?;
+        say!(
+            "nodes      {}: processes {}",
+            nodes.0.len(),
+            list(nodes.0.iter().map(|it| it.id().to_string()))
+        )?;
         let rate = self.args.rate;
         match rate.0 {
             0.0 => say!("generator  none")?,
