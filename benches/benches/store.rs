@@ -11,8 +11,6 @@ use node::store::RedbStore;
 use quarry_core::node::Node;
 use quarry_core::units::Height;
 
-const COMMITS: usize = 1000;
-const LONG_CHAIN: usize = 100_000;
 /// How many blocks of the long chain share a commit.
 const BATCH: usize = 1000;
 /// Says to this very program, started anew, which store to build and to leave behind by dying.
@@ -28,10 +26,18 @@ fn main() {
 
 criterion_group!(all, short_chain, long_chain);
 
+fn commits() -> usize {
+    benches::size(1000, 10)
+}
+
+fn long() -> usize {
+    benches::size(100_000, 2000)
+}
+
 /// Blocks of one signed transaction, each with a commit of its own.
 fn short_chain(criterion: &mut Criterion) {
     let mut chain = Chain::new(Senders::Keyed, 100);
-    let messages: Vec<_> = (0..COMMITS).map(|_| chain.message(1)).collect();
+    let messages: Vec<_> = (0..commits()).map(|_| chain.message(1)).collect();
     let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");
     let path = directory.path().join("store");
     measure_commits(criterion, "commit/single blocks", &chain, &messages, || {
@@ -57,16 +63,16 @@ fn long_chain(criterion: &mut Criterion) {
     group.bench_function("100,000 blocks after a kill", |bencher| {
         let run = |path: PathBuf| {
             let node = open(&chain, &path);
-            assert_eq!(node.tip().header.index, Height(LONG_CHAIN as u64));
+            assert_eq!(node.tip().header.index, Height(long() as u64));
             node
         };
         bencher.iter_batched(copied, run, BatchSize::PerIteration);
     });
     group.finish();
-    for _ in 0..LONG_CHAIN {
+    for _ in 0..long() {
         chain.block(1);
     }
-    let messages: Vec<_> = (0..COMMITS).map(|_| chain.message(1)).collect();
+    let messages: Vec<_> = (0..commits()).map(|_| chain.message(1)).collect();
     measure_commits(criterion, "commit/single unsigned blocks on 100,000", &chain, &messages, copied);
 }
 
@@ -102,14 +108,18 @@ fn open(chain: &Chain, path: &Path) -> Node<RedbStore> {
 /// Builds the long chain's store in a process that dies without closing it.
 fn build_in_child(path: &Path) {
     let program = env::current_exe().expect("it is running");
-    let status = Command::new(program).env(CHILD_STORE, path).status().expect("it can be started again");
+    let status = Command::new(program)
+        .args(env::args().skip(1))
+        .env(CHILD_STORE, path)
+        .status()
+        .expect("it can be started again");
     assert!(!status.success() && path.exists(), "it dies when it is done: {status}");
 }
 
 fn build_and_die(path: &Path) -> ! {
     let mut chain = Chain::new(Senders::Open, 100);
     let mut node = open(&chain, path);
-    for _ in 0..LONG_CHAIN / BATCH {
+    for _ in 0..long() / BATCH {
         for _ in 0..BATCH {
             let message = chain.message(1);
             chain.deliver(&mut node, message);
