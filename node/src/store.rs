@@ -16,8 +16,8 @@ use quarry_core::codec;
 use quarry_core::store::{Changes, Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
-use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDatabase, StorageError};
-use redb::{TableDefinition, TableError, Value, WriteTransaction};
+use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDatabase, StorageBackend};
+use redb::{StorageError, TableDefinition, TableError, Value, WriteTransaction};
 
 pub use snapshot::{Reader, Snapshot};
 pub use verify::{Summary, VerifyError, verify};
@@ -98,19 +98,14 @@ impl RedbStore {
             return Err(OpenError::NoDirectory(path.into()));
         }
         let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let database = created.map_err(|error| OpenError::of(path, error))?;
-        let damaged = |error: redb::Error| OpenError::damaged(path, error);
-        let read = database.begin_read().map_err(|error| damaged(error.into()))?;
-        if read.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
-            initialise(&database, network).map_err(damaged)?;
-        } else {
-            check_identity(path, &read, network)?;
-        }
-        let database = Arc::new(database);
-        let snapshot = Reader::new(&database, *network).snapshot();
-        let snapshot =
-            snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
-        Ok(Self { database, network: *network, snapshot })
+        Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
+    }
+
+    /// Opens a store that is not in a file of its own, such as one on a disk that a test cuts the power of.
+    pub fn on(backend: impl StorageBackend, network: &NetworkId) -> Result<Self, OpenError> {
+        let path = Path::new("(no file)");
+        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
     }
 
     /// Makes the changes durable, whole or not at all: once this returns they survive a crash.
@@ -132,6 +127,21 @@ impl RedbStore {
     /// What the last [`RedbStore::apply`] left.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    fn start(database: Database, path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
+        let damaged = |error: redb::Error| OpenError::damaged(path, error);
+        let read = database.begin_read().map_err(|error| damaged(error.into()))?;
+        if read.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
+            initialise(&database, network).map_err(damaged)?;
+        } else {
+            check_identity(path, &read, network)?;
+        }
+        let database = Arc::new(database);
+        let snapshot = Reader::new(&database, *network).snapshot();
+        let snapshot =
+            snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
+        Ok(Self { database, network: *network, snapshot })
     }
 }
 
