@@ -159,6 +159,9 @@ impl Devnet<'_> {
         generator.end(|| self.hurry());
         let exit = self.settle(&nodes)?;
         nodes.end(|| self.hurry());
+        for status in self.ask().up() {
+            say!("node {}, started by hand, goes on: stop it with kill {}", status.id, status.pid)?;
+        }
         say!("stopped; `{} devnet --dir {}` goes on from here", program(), self.place())?;
         Ok(exit)
     }

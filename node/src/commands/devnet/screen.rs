@@ -111,8 +111,11 @@ impl Standings {
         let height = best.map_or_else(|| "-".into(), |status| status.height.to_string());
         let tip = best.map_or_else(|| "-".into(), |status| short_hash(&status.tip));
         let mempool = self.up().map(|status| status.mempool).max().unwrap_or(0);
-        let rate = hash_rate(self.up().map(|status| status.hash_rate.over_10_s).sum());
-        format!("height {height:<6} {tip:<16}  {rate:>10}  mempool {mempool:<5}  {}", self.agreement())
+        // Not the sum: nodes that share a machine are not all at this rate at the same time.
+        let sum: f64 = self.up().map(|status| status.hash_rate.over_10_s).sum();
+        let rate = hash_rate(sum / self.up().count().max(1) as f64);
+        let agreement = self.agreement();
+        format!("height {height:<6} {tip:<16}  {rate:>10} a node  mempool {mempool:<5}  {agreement}")
     }
 }
 

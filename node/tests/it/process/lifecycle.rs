@@ -1,0 +1,132 @@
+//! How nodes start, stop, and start again.
+
+use std::time::{Duration, Instant};
+
+use super::{Place, eventually};
+
+/// Much longer than a stop takes, and much shorter than anybody waits for one.
+const PROMPTLY: Duration = Duration::from_secs(5);
+
+#[test]
+fn a_node_stops_promptly_whoever_asks() {
+    // Difficult enough to be in the middle of a search.
+    let place = Place::open(12);
+    for signal in ["INT", "TERM", "HUP"] {
+        let mut node = place.start(0, &[]);
+        place.run(["send", "--from", "node0", "--to", "node1", "--amount", "0.01"]).succeeds();
+        eventually("it searches", || place.status(0).filter(|status| status.searching));
+        let asked = Instant::now();
+        node.signal(signal);
+        assert_eq!(node.wait().code(), Some(0), "{signal}: {}", node.log());
+        assert!(asked.elapsed() < PROMPTLY, "{signal}: {:?}", asked.elapsed());
+        assert!(node.log().contains("stopped"), "{}", node.log());
+        assert!(!place.path().join("quarry/node0.sock").exists(), "{signal}");
+    }
+    // The end of standard input does it, too, and so does the end of whoever holds it.
+    place.start(0, &[]).stop();
+    // A clean stop leaves a store that opens without repair, and nothing that waits is lost.
+    let status = place.start(0, &["--backend", "none"]);
+    assert_eq!(place.status(0).unwrap().mempool, 3);
+    status.kill();
+    let status = place.start(0, &["--backend", "none"]);
+    assert_eq!(place.status(0).unwrap().mempool, 3, "nor by a crash");
+    status.stop();
+}
+
+#[test]
+fn a_devnet_leaves_nothing_running() {
+    for signal in ["INT", "TERM", "HUP", "KILL"] {
+        let place = Place::new();
+        let arguments = ["devnet", "--nodes", "2", "--difficulty", "12", "--threads", "1", "--rate", "50"];
+        let mut devnet = place.process("devnet", arguments);
+        let pids = [0, 1].map(|id| {
+            let answers = || place.status(id).filter(|status| 0 < status.mempool);
+            eventually("the devnet is busy", answers).pid
+        });
+        let asked = Instant::now();
+        devnet.signal(signal);
+        let code = devnet.wait().code();
+        if signal != "KILL" {
+            assert_eq!(code, Some(0), "{signal}: {}", devnet.log());
+            assert!(asked.elapsed() < 2 * PROMPTLY, "{signal}: {:?}", asked.elapsed());
+        }
+        for pid in pids {
+            eventually("its nodes end", || (!is_running(pid)).then_some(()));
+        }
+        for id in [0, 1] {
+            assert!(place.run(["verify", "--node", &id.to_string()]).succeeds().stderr.is_empty());
+        }
+    }
+}
+
+#[test]
+fn a_node_killed_by_hand_comes_back_by_hand() {
+    let place = Place::new();
+    let arguments = ["devnet", "--nodes", "3", "--difficulty", "3", "--threads", "1", "--rate", "10"];
+    let mut devnet = place.process("devnet", arguments);
+    let height = |id| place.status(id).map_or(0, |status| status.height.0);
+    eventually("blocks are mined", || (3 < height(1)).then_some(()));
+    let killed = place.status(1).unwrap();
+    std::process::Command::new("sh").args(["-c", "kill -KILL $0", &killed.pid.to_string()]).status().unwrap();
+    eventually("it is gone", || place.status(1).is_none().then_some(()));
+    eventually("the others go on", || (killed.height.0 + 3 < height(0)).then_some(()));
+    let node = place.start(1, &[]);
+    eventually("it catches up", || (height(0) <= height(1)).then_some(()));
+    devnet.signal("INT");
+    assert_eq!(devnet.wait().code(), Some(0), "{}", devnet.log());
+    assert!(place.status(1).is_some(), "what the devnet did not start it does not stop");
+    node.stop();
+    for id in ["0", "1", "2"] {
+        place.run(["verify", "--node", id]).succeeds();
+    }
+}
+
+#[test]
+fn a_node_that_was_off_for_a_thousand_blocks_catches_up_within_seconds() {
+    const BLOCKS: u64 = 1000;
+    let place = Place::open(1);
+    place.start(1, &[]).stop();
+    let miner = place.start(0, &["--mine-empty"]);
+    eventually("a thousand blocks are mined", || place.status(0).filter(|status| BLOCKS <= status.height.0));
+    miner.stop();
+    let server = place.start(0, &["--backend", "none"]);
+    let tip = place.status(0).unwrap().tip;
+    let started = Instant::now();
+    let node = place.start(1, &["--backend", "none"]);
+    eventually("it catches up", || place.status(1).filter(|status| status.tip == tip));
+    let took = started.elapsed();
+    println!("{BLOCKS} blocks in {took:?}");
+    assert!(took < Duration::from_secs(20), "{took:?}");
+    node.stop();
+    server.stop();
+    place.run(["verify", "--node", "1"]).succeeds();
+}
+
+#[test]
+fn a_long_path_is_no_obstacle() {
+    let place = Place::new();
+    let deep = place.path().join("long-directory-name".repeat(6)).join("another-one".repeat(10));
+    let deep = Place {
+        directory: tempfile::TempDir::new_in({
+            std::fs::create_dir_all(&deep).unwrap();
+            &deep
+        })
+        .unwrap(),
+    };
+    assert!(200 < deep.path().as_os_str().len());
+    deep.run(["init", "--open", "--difficulty", "2"]).succeeds();
+    let nodes = [deep.start(0, &[]), deep.start(1, &[])];
+    deep.pay(0, "node0", "node1", "1.00");
+    eventually("the other node hears of it", || deep.status(1).filter(|status| status.height.0 == 1));
+    // By a path that is written otherwise, too.
+    let mut command = super::program();
+    command.args(["status", "--node", "1"]).current_dir(deep.path());
+    assert!(super::run(command).succeeds().text().contains("at height 1"));
+    nodes.into_iter().for_each(super::Process::stop);
+}
+
+fn is_running(pid: u32) -> bool {
+    let check =
+        std::process::Command::new("sh").args(["-c", "kill -0 $0 2>/dev/null", &pid.to_string()]).status();
+    check.unwrap().success()
+}
