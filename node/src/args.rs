@@ -406,6 +406,9 @@ pub enum BlockRef {
     Hash(Hash),
 }
 
+/// How many digits a hash has.
+const HASH_TEXT_LEN: usize = 64;
+
 /// A number of transactions a second; infinity for as many as possible.
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
@@ -479,7 +482,8 @@ impl FromStr for BlockRef {
     type Err = String;
 
     fn from_str(text: &str) -> Result<Self, String> {
-        if let Ok(height) = text.parse() {
+        // A hash may consist of decimal digits alone, and begins with zeros.
+        if let (Ok(height), true) = (text.parse(), text.len() < HASH_TEXT_LEN) {
             return Ok(Self::Height(Height(height)));
         }
         let hash = text.parse().map(Self::Hash);
@@ -515,6 +519,15 @@ mod tests {
     #[test]
     fn the_command_line_is_consistent() {
         Cli::command().debug_assert();
+    }
+
+    #[test]
+    fn a_block_is_named_by_height_or_hash() {
+        assert_eq!("007".parse(), Ok(BlockRef::Height(Height(7))));
+        assert_eq!("0".repeat(64).parse(), Ok(BlockRef::Hash(Hash::default())));
+        for text in ["", "-1", "x", "18446744073709551616", "00ab"] {
+            assert!(text.parse::<BlockRef>().is_err(), "{text}");
+        }
     }
 
     #[test]

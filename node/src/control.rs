@@ -263,9 +263,7 @@ fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Opti
     let connecting = || format!("connecting to {}", path.display());
     let stream = match Address::of(path).and_then(|address| UnixStream::connect(address.path)) {
         Ok(stream) => stream,
-        Err(error) if matches!(error.kind(), io::ErrorKind::NotFound | io::ErrorKind::ConnectionRefused) => {
-            return Ok(None);
-        }
+        Err(error) if is_nobody_there(&error) => return Ok(None),
         Err(error) => return Err(error).with_context(connecting),
     };
     let line = exchange(&stream, request, patience)
@@ -284,6 +282,11 @@ fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Opti
         Reply::NotFound(reason) => Err(anyhow!(reason)).or_exit(Exit::NotFound),
         Reply::Failed(reason) => Err(anyhow!(reason)),
     }
+}
+
+fn is_nobody_there(error: &io::Error) -> bool {
+    use io::ErrorKind::{ConnectionRefused, NotADirectory, NotFound};
+    matches!(error.kind(), NotFound | NotADirectory | ConnectionRefused)
 }
 
 /// The line that answers a request; an empty one where the node hangs up.

@@ -73,7 +73,7 @@ fn check_unused(directory: &Directory, ids: &[NodeId]) -> Result<()> {
     let mut all = directory.nodes();
     all.extend(ids);
     for id in all {
-        if !matches!(control::status(&directory.socket(id)), Ok(None)) {
+        if control::status(&directory.socket(id))?.is_some() {
             let error = anyhow!("node {id} runs in {} already", directory.path().display());
             return Err(Exit::InUse.hinted(error, "stop it, or name another directory with --dir"));
         }

@@ -1,10 +1,11 @@
 //! The same transaction over and over.
 
 use node::clock;
+use node::control::NodeStatus;
 use node::transport::Kind;
 use quarry_core::message::Message;
 use quarry_core::transaction::{Payment, Transaction};
-use quarry_core::units::Amount;
+use quarry_core::units::{Amount, Height};
 use serde_json::Value;
 
 use super::{Place, deliver, eventually};
@@ -36,8 +37,10 @@ fn a_transaction_that_comes_a_hundred_times_is_mined_once() {
         eventually("all are looked at", || {
             let counters = place.status(id).unwrap().counters;
             let counter = |name| counters.get(name).copied().unwrap_or(0);
-            (TIMES as u64 <= counter("transactions_accepted") + counter("transactions_refused")).then_some(())
+            (TIMES as u64 <= counter("transactions_accepted") + counter("transactions_known")).then_some(())
         });
+        let is_mined = |status: &NodeStatus| status.mempool == 0 && Height(0) < status.height;
+        eventually("it is mined", || place.status(id).filter(is_mined));
     }
     place.settle(&IDS);
     nodes.into_iter().for_each(super::Process::stop);
