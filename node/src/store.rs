@@ -7,6 +7,7 @@ mod tables;
 mod verify;
 
 use std::borrow::Borrow;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -94,11 +95,19 @@ impl RedbStore {
     pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
         // An empty parent is the current directory.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if directory.is_some_and(|directory| !directory.is_dir()) {
+        let directory = directory.unwrap_or(Path::new("."));
+        if !directory.is_dir() {
             return Err(OpenError::NoDirectory(path.into()));
         }
+        let is_new = !path.exists();
         let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
+        let store = Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)?;
+        if is_new {
+            // What is in the file is durable, but the file's name only with its directory.
+            let synced = File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| OpenError::Io { path: path.into(), reason: error.to_string() })?;
+        }
+        Ok(store)
     }
 
     /// Opens a store that is not in a file of its own, such as one on a disk that a test cuts the power of.
