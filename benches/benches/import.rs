@@ -1,23 +1,21 @@
 //! A node that takes in a chain of 5,000-transaction blocks: messages, ids, Merkle trees, signatures, ledger, commits.
 
-use std::time::Duration;
-
 use benches::chain::{Chain, Senders};
-use criterion::{BatchSize, Criterion, Throughput, criterion_group, criterion_main};
+use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group, criterion_main};
 use node::store::RedbStore;
 use quarry_core::memory::MemoryStore;
 
-const BLOCKS: usize = 20;
 const TRANSACTIONS: usize = 5000;
 /// As many as a block has transactions: then no two signatures of a block share a key, which would save work.
 const ACCOUNTS: u64 = 5000;
 
 fn import(criterion: &mut Criterion) {
     let mut chain = Chain::new(Senders::Keyed, ACCOUNTS);
-    let messages: Vec<_> = (0..BLOCKS).map(|_| chain.message(TRANSACTIONS)).collect();
+    let blocks = benches::size(20, 1);
+    let messages: Vec<_> = (0..blocks).map(|_| chain.message(TRANSACTIONS)).collect();
     let mut group = criterion.benchmark_group("import");
-    group.throughput(Throughput::Elements((BLOCKS * TRANSACTIONS) as u64));
-    group.sample_size(10).measurement_time(Duration::from_secs(30));
+    group.throughput(Throughput::Elements((blocks * TRANSACTIONS) as u64));
+    group.sample_size(10).sampling_mode(SamplingMode::Flat);
     group.bench_function("durable", |bencher| {
         let start = || {
             let directory = tempfile::tempdir_in(env!("CARGO_TARGET_TMPDIR")).expect("there is room");

@@ -140,6 +140,7 @@ struct End {
 impl Run<'_> {
     fn work(&self, debt: &Mutex<Debt>) -> End {
         let mut end = End::default();
+        let _guard = StopOthers(&self.lowest);
         loop {
             self.rest(debt);
             // The flag comes before the claim, because a claim once taken must be searched.
@@ -180,6 +181,17 @@ impl Run<'_> {
         let hit = kernel.search(self.job, nonces);
         debt.lock().unwrap_or_else(PoisonError::into_inner).add(stopwatch.elapsed().cpu);
         hit
+    }
+}
+
+/// Ends the other threads' work when this thread panics, rather than let them search for ages before anybody hears of it.
+struct StopOthers<'a>(&'a AtomicU64);
+
+impl Drop for StopOthers<'_> {
+    fn drop(&mut self) {
+        if thread::panicking() {
+            self.0.store(0, Relaxed);
+        }
     }
 }
 

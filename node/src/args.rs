@@ -1,13 +1,14 @@
 //! The command line. Invariant: what clap hands on has been parsed into the types that the program works with.
 
+mod values;
+
 use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
-use std::str::FromStr;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
-use miner::cpu::duty::CpuLimit;
-use miner::cpu::kernel::{Kernel, KernelError};
-use quarry_core::units::{Amount, Hash, Height, NodeId};
+use quarry_core::units::{Amount, NodeId};
+
+pub use values::{BackendChoice, BlockRef, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
 ///
@@ -163,26 +164,6 @@ pub struct MiningArgs {
     #[arg(long, default_value = "100", value_name = "PERCENT")]
     pub cpu_limit: LimitChoice,
 }
-
-/// A kernel, or the fastest.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct KernelChoice(pub Option<Kernel>);
-
-/// A number of midstates, from 1 to [`miner::HEADS_MAX`].
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct Midstates(pub NonZeroUsize);
-
-/// A share of CPU time, or the one that costs nothing extra.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct LimitChoice(pub Option<CpuLimit>);
-
-/// A backend, or none.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub struct BackendChoice(pub Option<miner::Backend>);
-
-/// A fixed list of peers.
-#[derive(Debug, Clone, PartialEq, Eq)]
-pub struct PeerList(pub Vec<NodeId>);
 
 /// What to do, where it is not to run one node.
 #[derive(Debug, Subcommand)]
@@ -397,122 +378,12 @@ pub struct BalanceArgs {
     pub node: NodeArgs,
 }
 
-/// A block of the best chain by height, or any block by hash.
-#[derive(Debug, Clone, Copy, PartialEq, Eq)]
-pub enum BlockRef {
-    /// By height.
-    Height(Height),
-    /// By hash.
-    Hash(Hash),
-}
-
-/// How many digits a hash has.
-const HASH_TEXT_LEN: usize = 64;
-
-/// A number of transactions a second; infinity for as many as possible.
-#[derive(Debug, Clone, Copy, PartialEq)]
-pub struct Rate(pub f64);
-
-impl FromStr for BackendChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(None));
-        }
-        text.parse()
-            .map(|backend| Self(Some(backend)))
-            .map_err(|error: miner::backend::UnknownBackend| format!("{error}, none"))
-    }
-}
-
-impl FromStr for KernelChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self(None));
-        }
-        text.parse().map(|kernel| Self(Some(kernel))).map_err(|error: KernelError| error.to_string())
-    }
-}
-
-impl FromStr for Midstates {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse::<NonZeroUsize>() {
-            Ok(count) if count.get() <= miner::HEADS_MAX => Ok(Self(count)),
-            _ => Err(format!("not a number from 1 to {}", miner::HEADS_MAX)),
-        }
-    }
-}
-
-impl FromStr for LimitChoice {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "auto" {
-            return Ok(Self(None));
-        }
-        let limit = text.trim_end_matches('%').parse().ok().and_then(CpuLimit::percent);
-        limit.map(|limit| Self(Some(limit))).ok_or_else(|| "not auto or a number from 0.1 to 100".to_owned())
-    }
-}
-
-impl std::fmt::Display for BackendChoice {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        f.write_str(self.0.map_or("none", miner::Backend::name))
-    }
-}
-
-impl FromStr for PeerList {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        if text == "none" {
-            return Ok(Self(Vec::new()));
-        }
-        let ids = text.split(',').map(|id| id.trim().parse::<NodeId>());
-        ids.collect::<Result<_, _>>().map(Self).map_err(|error| error.to_string())
-    }
-}
-
-impl FromStr for BlockRef {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        // A hash may consist of decimal digits alone, and begins with zeros.
-        if let (Ok(height), true) = (text.parse(), text.len() < HASH_TEXT_LEN) {
-            return Ok(Self::Height(Height(height)));
-        }
-        let hash = text.parse().map(Self::Hash);
-        hash.map_err(|_| "neither a height nor a hash of 64 hex digits".to_owned())
-    }
-}
-
-impl FromStr for Rate {
-    type Err = String;
-
-    fn from_str(text: &str) -> Result<Self, String> {
-        match text.parse() {
-            _ if text == "max" => Ok(Self(f64::INFINITY)),
-            // Less than one a day is a slip; more than the upper end is `max` on any machine.
-            Ok(rate) if rate == 0.0 || (1e-5..=1e6).contains(&rate) => Ok(Self(rate)),
-            _ => Err("neither 0, nor a number from 0.00001 to 1000000, nor `max`".to_owned()),
-        }
-    }
-}
-
-impl std::fmt::Display for Rate {
-    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
-        if self.0.is_finite() { self.0.fmt(f) } else { f.write_str("max") }
-    }
-}
-
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
+
+    use miner::cpu::duty::CpuLimit;
+    use quarry_core::units::{Hash, Height};
 
     use super::*;
 

@@ -7,6 +7,7 @@ mod tables;
 mod verify;
 
 use std::borrow::Borrow;
+use std::fs::File;
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -16,8 +17,8 @@ use quarry_core::codec;
 use quarry_core::store::{Changes, Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
-use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDatabase, StorageError};
-use redb::{TableDefinition, TableError, Value, WriteTransaction};
+use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDatabase, StorageBackend};
+use redb::{StorageError, TableDefinition, TableError, Value, WriteTransaction};
 
 pub use snapshot::{Reader, Snapshot};
 pub use verify::{Summary, VerifyError, verify};
@@ -94,23 +95,26 @@ impl RedbStore {
     pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
         // An empty parent is the current directory.
         let directory = path.parent().filter(|parent| !parent.as_os_str().is_empty());
-        if directory.is_some_and(|directory| !directory.is_dir()) {
+        let directory = directory.unwrap_or(Path::new("."));
+        if !directory.is_dir() {
             return Err(OpenError::NoDirectory(path.into()));
         }
+        let is_new = !path.exists();
         let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let database = created.map_err(|error| OpenError::of(path, error))?;
-        let damaged = |error: redb::Error| OpenError::damaged(path, error);
-        let read = database.begin_read().map_err(|error| damaged(error.into()))?;
-        if read.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
-            initialise(&database, network).map_err(damaged)?;
-        } else {
-            check_identity(path, &read, network)?;
+        let store = Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)?;
+        if is_new {
+            // What is in the file is durable, but the file's name only with its directory.
+            let synced = File::open(directory).and_then(|directory| directory.sync_all());
+            synced.map_err(|error| OpenError::Io { path: path.into(), reason: error.to_string() })?;
         }
-        let database = Arc::new(database);
-        let snapshot = Reader::new(&database, *network).snapshot();
-        let snapshot =
-            snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
-        Ok(Self { database, network: *network, snapshot })
+        Ok(store)
+    }
+
+    /// Opens a store that is not in a file of its own, such as one on a disk that a test cuts the power of.
+    pub fn on(backend: impl StorageBackend, network: &NetworkId) -> Result<Self, OpenError> {
+        let path = Path::new("(no file)");
+        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
     }
 
     /// Makes the changes durable, whole or not at all: once this returns they survive a crash.
@@ -132,6 +136,21 @@ impl RedbStore {
     /// What the last [`RedbStore::apply`] left.
     pub fn snapshot(&self) -> &Snapshot {
         &self.snapshot
+    }
+
+    fn start(database: Database, path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
+        let damaged = |error: redb::Error| OpenError::damaged(path, error);
+        let read = database.begin_read().map_err(|error| damaged(error.into()))?;
+        if read.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
+            initialise(&database, network).map_err(damaged)?;
+        } else {
+            check_identity(path, &read, network)?;
+        }
+        let database = Arc::new(database);
+        let snapshot = Reader::new(&database, *network).snapshot();
+        let snapshot =
+            snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
+        Ok(Self { database, network: *network, snapshot })
     }
 }
 

@@ -30,6 +30,23 @@ fn finds_the_lowest_hit_whatever_the_threads() {
     }
 }
 
+/// A thread may find a hit while another is still in an earlier claim that has a lower one.
+#[test]
+fn finds_the_lowest_hit_across_claims() {
+    // A hit in some 2^14 hashes, and claims of about 2^11 on the slowest kernel.
+    let job = job(2, 14);
+    let [plain, slow] = ["sha2", "portable"].map(|name| name.parse::<Kernel>().unwrap());
+    let options = Options { threads: NonZeroUsize::new(8), kernel: Some(slow), ..Options::default() };
+    let search = options.open_cpu().unwrap();
+    let mut first = 0;
+    for _ in 0..300 {
+        let hit = plain.search(&job, first..=u64::MAX).expect("hits do not run out");
+        let report = run(&search, &job, first..=u64::MAX);
+        assert_eq!(report.outcome, Outcome::Found(hit));
+        first = hit.nonce + 1;
+    }
+}
+
 #[test]
 fn goes_on_behind_a_hit() {
     let job = job(3, 6);

@@ -383,9 +383,6 @@ impl World {
                 announcements.extend(announcement);
                 self.send(Mail { from: Some(from), to, bytes, bulk });
             }
-            Effect::NobodyToTell(number) => {
-                announcements.insert(number);
-            }
             Effect::Mine(template) => {
                 let wait_us = self.dice.wait_us(self.options.block_interval_us);
                 let number = self.entries;

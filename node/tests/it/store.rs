@@ -1,6 +1,7 @@
 //! The durable store: against the store in plain maps, across crashes, and on files that are not its own.
 
 mod left;
+mod power;
 mod verify;
 
 use std::io::{BufRead, BufReader};
