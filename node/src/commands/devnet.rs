@@ -170,11 +170,10 @@ impl Devnet<'_> {
     fn start_node(&self, id: NodeId) -> Result<Process> {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = NonZeroUsize::new(cores / self.ids.len()).unwrap_or(NonZeroUsize::MIN);
-        let threads = self.args.mining.threads.unwrap_or(share);
+        let mut mining = self.args.mining.clone();
+        mining.threads.get_or_insert(share);
         let mut command = self.command();
-        command.arg(id.to_string());
-        command.args(["--backend", &self.args.mining.backend.to_string()]);
-        command.args(["--threads", &threads.to_string()]);
+        command.arg(id.to_string()).args(mining.options());
         Process::start(&self.directory, format!("node{id}"), command)
     }
 
