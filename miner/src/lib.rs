@@ -28,6 +28,11 @@ mod window;
 pub mod cpu;
 pub mod measure;
 
+#[cfg(feature = "gpu")]
+mod cursor;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+
 pub mod backend;
 pub mod burstable;
 pub mod rate;
