@@ -88,8 +88,7 @@ impl GpuSearch {
     pub fn with_variants(adapter: &Adapter, variants: &[Variant]) -> Result<Self, GpuError> {
         assert!(!variants.is_empty(), "there is no search without a variant");
         let description = adapter.description.clone();
-        let broken =
-            |Lost(reason)| GpuError::Broken { adapter: description.to_string(), reason };
+        let broken = |Lost(reason)| GpuError::Broken { adapter: description.to_string(), reason };
         let device = Device::open(adapter, variants).map_err(broken)?;
         let rated = calibrate::rate(&device, &description, variants)?;
         let name = format!("gpu ({description}, {})", rated[0].variant);

@@ -112,8 +112,7 @@ pub fn select(
     }
     first.truncate(1);
     if first.is_empty() {
-        let software: Vec<String> =
-            adapters.iter().map(|adapter| adapter.description.name.clone()).collect();
+        let software: Vec<String> = adapters.iter().map(|adapter| adapter.description.name.clone()).collect();
         return Err(diagnosis::here(&software).into());
     }
     Ok(first)
@@ -174,8 +173,8 @@ pub(super) fn open(
     job_bytes: u32,
 ) -> Result<(wgpu::Device, wgpu::Queue, Binding), String> {
     let available = adapter.inner.features();
-    let fits = available.contains(wgpu::Features::IMMEDIATES)
-        && job_bytes <= adapter.description.immediates_max;
+    let fits =
+        available.contains(wgpu::Features::IMMEDIATES) && job_bytes <= adapter.description.immediates_max;
     let binding = if fits { Binding::Immediates } else { Binding::Uniform };
     let mut required_features = available & wgpu::Features::TIMESTAMP_QUERY;
     let mut required_limits = wgpu::Limits::downlevel_defaults().using_resolution(adapter.inner.limits());
@@ -183,8 +182,7 @@ pub(super) fn open(
         required_features |= wgpu::Features::IMMEDIATES;
         required_limits.max_immediate_size = job_bytes;
     }
-    let descriptor =
-        wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
+    let descriptor = wgpu::DeviceDescriptor { required_features, required_limits, ..Default::default() };
     let (device, queue) =
         ready(adapter.inner.request_device(&descriptor)).map_err(|error| error.to_string())?;
     Ok((device, queue, binding))

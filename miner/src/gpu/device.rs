@@ -61,7 +61,14 @@ struct Slot {
     clock: Option<Clock>,
     read: wgpu::Buffer,
     /// A dispatch that nobody waited for.
-    pending: Option<Arc<AtomicU8>>,
+    pending: Option<Submission>,
+}
+
+/// What to wait for.
+#[derive(Debug)]
+struct Submission {
+    index: wgpu::SubmissionIndex,
+    progress: Arc<AtomicU8>,
 }
 
 /// Ticks at the beginning and at the end of a dispatch.
@@ -75,8 +82,8 @@ struct Clock {
 #[derive(Debug)]
 pub(super) struct Dispatch {
     slot: Slot,
+    submission: Submission,
     submitted: Instant,
-    progress: Arc<AtomicU8>,
 }
 
 /// What a dispatch has found.
@@ -166,14 +173,14 @@ impl Device {
             encoder.resolve_query_set(&clock.ticks, 0..2, &clock.resolved, 0);
             encoder.copy_buffer_to_buffer(&clock.resolved, 0, &slot.read, 8, 16);
         }
-        self.queue.submit([encoder.finish()]);
+        let index = self.queue.submit([encoder.finish()]);
         let progress = Arc::new(AtomicU8::new(progress::UNDER_WAY));
         let noted = Arc::clone(&progress);
         slot.read.map_async(wgpu::MapMode::Read, .., move |result| {
             noted.store(if result.is_ok() { progress::HERE } else { progress::FAILED }, Relaxed);
         });
         self.check()?;
-        Ok(Dispatch { slot, submitted: Instant::now(), progress })
+        Ok(Dispatch { slot, submission: Submission { index, progress }, submitted: Instant::now() })
     }
 
     /// Whether a dispatch has ended, after waiting up to `timeout` for it.
@@ -181,7 +188,7 @@ impl Device {
         if ANSWER_MAX < dispatch.submitted.elapsed() {
             return Err(Lost(format!("no answer for {} s", ANSWER_MAX.as_secs())));
         }
-        self.wait(&dispatch.progress, timeout)
+        self.wait(&dispatch.submission, timeout)
     }
 
     /// The answer of a dispatch, waited for to the end.
@@ -213,7 +220,7 @@ impl Device {
 
     /// Lets a dispatch run to its end unattended.
     pub(super) fn abandon(&self, dispatch: Dispatch) {
-        self.give_back(Slot { pending: Some(dispatch.progress), ..dispatch.slot });
+        self.give_back(Slot { pending: Some(dispatch.submission), ..dispatch.slot });
     }
 
     /// Buffers that no dispatch uses; of those that are left over, the one abandoned first.
@@ -240,9 +247,11 @@ impl Device {
         self.idle.lock().unwrap_or_else(PoisonError::into_inner).push(slot);
     }
 
-    fn wait(&self, progress: &AtomicU8, timeout: Duration) -> Result<bool, Lost> {
+    fn wait(&self, submission: &Submission, timeout: Duration) -> Result<bool, Lost> {
+        let progress = &submission.progress;
         if progress.load(Relaxed) == progress::UNDER_WAY {
-            let poll = wgpu::PollType::Wait { submission_index: None, timeout: Some(timeout) };
+            let submission_index = Some(submission.index.clone());
+            let poll = wgpu::PollType::Wait { submission_index, timeout: Some(timeout) };
             // A card that goes away makes poll panic. What it was about is reported to `lost`.
             let polled = panic::catch_unwind(AssertUnwindSafe(|| self.device.poll(poll)));
             if polled.is_err() {
@@ -376,8 +385,7 @@ fn compile(
         (variant, pipeline)
     };
     std::thread::scope(|scope| {
-        let threads: Vec<_> =
-            variants.iter().map(|variant| scope.spawn(|| compile(*variant))).collect();
+        let threads: Vec<_> = variants.iter().map(|variant| scope.spawn(|| compile(*variant))).collect();
         threads.into_iter().map(|thread| thread.join().expect("errors are reported, not raised")).collect()
     })
 }

@@ -142,7 +142,8 @@ mod tests {
             let (_, job) = module.types.iter().find(|(_, it)| it.name.as_deref() == Some("Job")).unwrap();
             let naga::TypeInner::Struct { members, .. } = &job.inner else { panic!("Job is a struct") };
             let offset = |name: &str| {
-                members.iter().find(|member| member.name.as_deref() == Some(name)).unwrap().offset as usize / 4
+                members.iter().find(|member| member.name.as_deref() == Some(name)).unwrap().offset as usize
+                    / 4
             };
             assert_eq!(offset("head"), layout::SCALARS - 1);
             assert_eq!(offset("a"), layout::states_at(width));
