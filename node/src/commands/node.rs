@@ -161,7 +161,8 @@ fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<A
 fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
     let Some(backend) = args.backend.0 else { return Ok(None) };
     let cpu_limit = args.cpu_limit.0.unwrap_or_else(ec2::cpu_limit);
-    let options = miner::Options { threads: args.threads, kernel: args.kernel.0, cpu_limit };
+    let options =
+        miner::Options { threads: args.threads, kernel: args.kernel.0, cpu_limit, ..Default::default() };
     let search = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
     Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
 }

@@ -1,0 +1,1 @@
+//! The shader's algebra in Rust.
