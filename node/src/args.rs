@@ -44,7 +44,7 @@ Examples:
 Exit codes:
   0 done              1 failed                   2 wrong usage or settings
   3 a broken rule     4 in use by a running node 5 files of another network
-  6 not found         7 transaction refused";
+  6 not found         7 transaction refused      8 no GPU can be used";
 
 const DEVNET_EXAMPLES: &str = "\
 Examples:
@@ -147,7 +147,8 @@ pub struct RunArgs {
 /// What mines.
 #[derive(Debug, Clone, Args)]
 pub struct MiningArgs {
-    /// What searches for nonces: auto, cpu, or none to take part without mining
+    /// What searches for nonces: auto (the GPUs, or else the CPU), cpu, gpu, hybrid (both), or none to take part without
+    /// mining
     #[arg(long, default_value = "auto", value_name = "BACKEND")]
     pub backend: BackendChoice,
     /// How many threads the CPU searches with [default: all; devnet: each node an equal share]
@@ -159,10 +160,32 @@ pub struct MiningArgs {
     /// How many midstates share each message schedule; 1 turns the sharing off [default: the fastest number]
     #[arg(long, value_name = "M")]
     pub midstates: Option<Midstates>,
+    /// The GPUs to search with, by PCI bus or by part of their names, as `node devices` lists them [default: all that
+    /// are cards of their own]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub device: Vec<String>,
+    /// Take a program on the CPU for a GPU where there is no other, for tests
+    #[arg(long)]
+    pub allow_software_gpu: bool,
     /// The share of each thread's time that mining may use, in per cent; auto is the baseline of a burstable EC2
     /// instance (t2, t3, t3a, t4g), and 100 elsewhere
     #[arg(long, default_value = "100", value_name = "PERCENT")]
     pub cpu_limit: LimitChoice,
+}
+
+impl MiningArgs {
+    /// The options that give these values again.
+    pub fn options(&self) -> Vec<String> {
+        let mut options = vec![format!("--backend={}", self.backend), format!("--kernel={}", self.kernel)];
+        options.extend(self.threads.map(|threads| format!("--threads={threads}")));
+        options.extend(self.midstates.map(|midstates| format!("--midstates={}", midstates.0)));
+        options.extend(self.device.iter().map(|device| format!("--device={device}")));
+        if self.allow_software_gpu {
+            options.push("--allow-software-gpu".into());
+        }
+        options.push(format!("--cpu-limit={}", self.cpu_limit));
+        options
+    }
 }
 
 /// What to do, where it is not to run one node.
@@ -196,11 +219,27 @@ pub enum Command {
     Verify(NodeArgs),
     /// Measure the nonce search on this machine, its answers checked first
     Bench(BenchArgs),
+    /// List the GPUs of this machine, or say why none can be used
+    Devices(DevicesArgs),
+}
+
+/// GPUs.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
+    /// What: auto (the CPU, and GPUs if there are any), cpu, or gpu
+    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = ["auto", "cpu", "gpu"])]
+    pub backend: String,
+    /// Only these GPUs, by PCI bus or by part of their names [default: all that are cards of their own]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub device: Vec<String>,
     /// Only these kernels [default: all that this CPU has]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub kernel: Vec<KernelChoice>,
@@ -417,8 +456,12 @@ mod tests {
         assert!(cli.command.is_none());
         let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Chain(_))));
-        let cli =
-            Cli::try_parse_from("node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2".split(' ')).unwrap();
+        let line =
+            "node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2 --device a,b --backend cpu --threads 3";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
+        let options = ["node".to_owned(), "0".to_owned()].into_iter().chain(cli.run.mining.options());
+        let again = Cli::try_parse_from(options).unwrap();
+        assert_eq!(format!("{:?}", again.run.mining), format!("{:?}", cli.run.mining));
         assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
         assert_eq!(cli.run.mining.midstates.map(|it| it.0.get()), Some(4));
         for line in [

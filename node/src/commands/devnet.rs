@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use quarry_core::network::{AccountEntry, Difficulty, Network, NetworkFile};
 use quarry_core::units::{Amount, Height, NodeId};
 
-use crate::args::{CommonArgs, DevnetArgs};
+use crate::args::{CommonArgs, DevnetArgs, MiningArgs};
 use crate::commands::inspect::print_table;
 use crate::commands::node::{create_data, stop_signal};
 use crate::commands::output::say;
@@ -169,11 +169,10 @@ impl Devnet<'_> {
     fn start_node(&self, id: NodeId) -> Result<Process> {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = NonZeroUsize::new(cores / self.ids.len()).unwrap_or(NonZeroUsize::MIN);
-        let threads = self.args.mining.threads.unwrap_or(share);
+        let threads = Some(self.args.mining.threads.unwrap_or(share));
         let mut command = self.command();
         command.arg(id.to_string());
-        command.args(["--backend", &self.args.mining.backend.to_string()]);
-        command.args(["--threads", &threads.to_string()]);
+        command.args(MiningArgs { threads, ..self.args.mining.clone() }.options());
         Process::start(&self.directory, format!("node{id}"), command)
     }
 
