@@ -33,13 +33,13 @@ pub struct Cli {
 
 const EXAMPLES: &str = "\
 Examples:
-  node devnet                       four nodes and a generator; Ctrl-C stops them
-  node 0 --backend cpu              node 0, mining with the CPU
-  node generate --rate 2            two random transactions a second to all nodes
+  node devnet                      four nodes and a generator, until Ctrl-C
+  node 0 --backend cpu             node 0, mining with the CPU
+  node generate --rate 2           two random transactions a second
   node send --from node0 --to node1 --amount 0.50
-  node chain                        the newest blocks
-  node block 1 --raw | sha256sum    the hash of block 1, computed by somebody else
-  watch cat blockchain0.txt         what node 0 believes, live
+  node chain                       the newest blocks
+  node block 1 --raw | sha256sum   the hash of block 1, by another program
+  watch cat blockchain0.txt        what node 0 believes, live
 
 Exit codes:
   0 done              1 failed                   2 wrong usage or settings
@@ -48,37 +48,37 @@ Exit codes:
 
 const DEVNET_EXAMPLES: &str = "\
 Examples:
-  node devnet                                  until Ctrl-C; the next one goes on from there
-  node devnet --difficulty 4 --rate 20         smaller and more blocks, and forks that heal
-  node devnet --fresh --nodes 7 --dir /tmp/d   from the start, elsewhere
+  node devnet                            until Ctrl-C; the next one goes on
+  node devnet --fresh                    from the first block again
+  node devnet --dir /tmp/d --nodes 7 --difficulty 4 --rate 20
 
 While it runs, in another terminal:
-  watch cat devnet/blockchain0.txt             the chain as node 0 sees it
-  node status --node 2 --dir devnet            the process of node 2, its peers and counters
-  kill -9 PROCESS; node 2 --dir devnet         node 2 catches up with the others";
+  watch cat devnet/blockchain0.txt       the chain as node 0 sees it
+  node status --node 2 --dir devnet      node 2: its process, peers, counters
+  kill -9 PROCESS; node 2 --dir devnet   node 2 catches up with the others";
 
 const GENERATE_EXAMPLES: &str = "\
 Examples:
-  node generate                           one transaction a second until Ctrl-C
-  node generate --rate max --count 1000   a thousand as fast as possible
-  node generate --seed 7 --count 10       the same choices every time";
+  node generate                          one a second until Ctrl-C
+  node generate --rate max --count 1000  a thousand as fast as possible
+  node generate --seed 7 --count 10      the same choices every time";
 
 const SEND_EXAMPLES: &str = "\
 Examples:
-  node send --from node0 --to node1 --amount 0.50       from an open account
-  node send --key key.toml --to node1 --amount 0.50     from the account of a key";
+  node send --from node0 --to node1 --amount 0.50     from an open account
+  node send --key key.toml --to node1 --amount 0.50   from a key's account";
 
 const INIT_EXAMPLES: &str = "\
 Examples:
-  node init --open                        four open accounts of 10.00, as in the original
-  node init --accounts 2 --reward 0.25    two keys, and a reward for every block
+  node init --open                       four open accounts of 10.00 each
+  node init --accounts 2 --reward 0.25   two keys, and a reward for each block
   node send --key node0.key.toml --to node1 --amount 1.00";
 
 const BLOCK_EXAMPLES: &str = "\
 Examples:
-  node block 1                      block 1 of the best chain
-  node block 1 --json               with all fields and signatures
-  node block 1 --raw | sha256sum    the hash of block 1, computed by somebody else";
+  node block 1                     block 1 of the best chain
+  node block 1 --json              with all fields and signatures
+  node block 1 --raw | sha256sum   the hash of block 1, by another program";
 
 /// What all commands share.
 #[derive(Debug, Clone, Args)]
@@ -124,7 +124,7 @@ impl LogFormat {
 #[derive(Debug, Clone, Args)]
 pub struct RunArgs {
     /// The node's number
-    #[arg(required = true, value_name = "ID")]
+    #[arg(required = true, value_name = "ID", value_parser = parse_id)]
     pub id: Option<NodeId>,
     /// What mines
     #[command(flatten)]
@@ -142,6 +142,11 @@ pub struct RunArgs {
     /// Stop when standard input ends, so that the node ends with the program that started it
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
+}
+
+/// The word at the place of the node's number: whoever mistypes a command ends up here, too.
+fn parse_id(text: &str) -> Result<NodeId, String> {
+    text.parse().map_err(|_| "neither a node's number from 0 to 65535 nor a command".to_owned())
 }
 
 /// What mines.
@@ -174,16 +179,17 @@ pub struct MiningArgs {
 }
 
 impl MiningArgs {
-    /// The options that give these values again.
+    /// The options that say the same, for another process of this program.
     pub fn options(&self) -> Vec<String> {
-        let mut options = vec![format!("--backend={}", self.backend), format!("--kernel={}", self.kernel)];
-        options.extend(self.threads.map(|threads| format!("--threads={threads}")));
-        options.extend(self.midstates.map(|midstates| format!("--midstates={}", midstates.0)));
-        options.extend(self.device.iter().map(|device| format!("--device={device}")));
-        if self.allow_software_gpu {
-            options.push("--allow-software-gpu".into());
-        }
-        options.push(format!("--cpu-limit={}", self.cpu_limit));
+        // By name, so that no field can be forgotten.
+        let Self { backend, threads, kernel, midstates, device, allow_software_gpu, cpu_limit } = self;
+        let mut options = vec![format!("--backend={backend}")];
+        options.extend(threads.map(|threads| format!("--threads={threads}")));
+        options.extend(kernel.0.map(|kernel| format!("--kernel={kernel}")));
+        options.extend(midstates.map(|midstates| format!("--midstates={}", midstates.0)));
+        options.extend(device.iter().map(|device| format!("--device={device}")));
+        options.extend(allow_software_gpu.then(|| "--allow-software-gpu".to_owned()));
+        options.push(format!("--cpu-limit={cpu_limit}"));
         options
     }
 }
@@ -437,6 +443,22 @@ mod tests {
         assert_eq!("0".repeat(64).parse(), Ok(BlockRef::Hash(Hash::default())));
         for text in ["", "-1", "x", "18446744073709551616", "00ab"] {
             assert!(text.parse::<BlockRef>().is_err(), "{text}");
+        }
+    }
+
+    #[test]
+    fn mining_options_survive_being_passed_on() {
+        for line in [
+            "",
+            "--backend none --cpu-limit auto",
+            "--threads 3 --kernel sha2 --midstates 4 --cpu-limit 12.5",
+        ] {
+            let parse = |options: Vec<String>| {
+                let words = ["node".to_owned(), "0".to_owned()].into_iter().chain(options);
+                Cli::try_parse_from(words).unwrap().run.mining
+            };
+            let mining = parse(line.split_whitespace().map(str::to_owned).collect());
+            assert_eq!(format!("{:?}", parse(mining.options())), format!("{mining:?}"));
         }
     }
 

@@ -16,7 +16,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use quarry_core::network::{AccountEntry, Difficulty, Network, NetworkFile};
 use quarry_core::units::{Amount, Height, NodeId};
 
-use crate::args::{CommonArgs, DevnetArgs, MiningArgs};
+use crate::args::{CommonArgs, DevnetArgs};
 use crate::commands::inspect::print_table;
 use crate::commands::node::{create_data, stop_signal};
 use crate::commands::output::say;
@@ -157,8 +157,9 @@ impl Devnet<'_> {
 
         say!("\nstopping ...")?;
         generator.end(|| self.hurry());
-        let exit = self.settle(&nodes)?;
+        let settled = self.settle(&nodes);
         nodes.end(|| self.hurry());
+        let exit = settled?;
         for status in self.ask().up() {
             say!("node {}, started by hand, goes on: stop it with kill {}", status.id, status.pid)?;
         }
@@ -169,10 +170,10 @@ impl Devnet<'_> {
     fn start_node(&self, id: NodeId) -> Result<Process> {
         let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
         let share = NonZeroUsize::new(cores / self.ids.len()).unwrap_or(NonZeroUsize::MIN);
-        let threads = Some(self.args.mining.threads.unwrap_or(share));
+        let mut mining = self.args.mining.clone();
+        mining.threads.get_or_insert(share);
         let mut command = self.command();
-        command.arg(id.to_string());
-        command.args(MiningArgs { threads, ..self.args.mining.clone() }.options());
+        command.arg(id.to_string()).args(mining.options());
         Process::start(&self.directory, format!("node{id}"), command)
     }
 
@@ -239,6 +240,9 @@ impl Devnet<'_> {
             let standings = self.ask();
             standings.agree() && standings.up().all(|status| status.mempool == 0)
         });
+        if self.hurry() {
+            bail!("killed the nodes that were still running; whether they agree was not asked");
+        }
         // After this each node's own blocks are known to it and on their way to all: equal tips stay equal.
         for status in self.ask().up() {
             if nodes.0.iter().any(|node| node.id() == status.pid) {
@@ -313,8 +317,11 @@ impl Devnet<'_> {
         say!("network    {} ({}): {zeros} leading hex zeros", network.name, network.id.0.short())?;
         let accounts = network.accounts.iter().map(|it| format!("{} {}", it.name, it.balance));
         say!("accounts   {}", list(accounts))?;
-        let processes = nodes.0.iter().map(|node| format!("{} (process {})", node.name, node.id()));
-        say!("nodes      {}", list(processes))?;
+        say!(
+            "nodes      {}: processes {}",
+            nodes.0.len(),
+            list(nodes.0.iter().map(|it| it.id().to_string()))
+        )?;
         let rate = self.args.rate;
         match rate.0 {
             0.0 => say!("generator  none")?,

@@ -13,6 +13,11 @@ use crate::commands::output::say;
 use crate::config::{self, Directory};
 use crate::exit::{Exit, OrExit as _};
 
+const HEADER: &str = "\
+# Everything that the nodes of this network must agree on: each needs this very file.
+# Whatever is changed here makes another network, which starts from its own first block.
+";
+
 /// Writes a network file, and the keys of its accounts where they are not open.
 pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
     let path = args.file.clone().unwrap_or_else(|| Directory::new(common, ".").network_file());
@@ -42,16 +47,22 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
     };
     // Checked before any key is written.
     Network::new(&file).or_exit(Exit::Usage)?;
+    let key_file = |account: &AccountEntry| folder.join(format!("{}.key.toml", account.name));
     if !args.open {
+        // All or none: half of the keys would be in the way of the next attempt.
+        if let Some(file) = file.accounts.iter().map(key_file).find(|file| file.exists()) {
+            let error = anyhow!("{} exists already", file.display());
+            return Err(Exit::Usage
+                .hinted(error, "a key file is never overwritten: move it away, or name another --dir"));
+        }
         for account in &mut file.accounts {
-            let key_file = folder.join(format!("{}.key.toml", account.name));
+            let key_file = key_file(account);
             let key = key::create(&key_file)?;
             *account = AccountEntry::keyed(&account.name, args.balance, &key.public);
-            say!("key      {} (account {})", key_file.display(), account.name)?;
         }
     }
     let network = Network::new(&file).or_exit(Exit::Usage)?;
-    let text = config::network_text(&file)?;
+    let text = format!("{HEADER}{}", config::network_text(&file)?);
     OpenOptions::new()
         .write(true)
         .create_new(true)
@@ -59,6 +70,11 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         .and_then(|mut output| output.write_all(text.as_bytes()))
         .with_context(|| format!("writing {}", path.display()))
         .or_exit(Exit::Usage)?;
+    if !args.open {
+        for account in &file.accounts {
+            say!("key      {} (account {})", key_file(account).display(), account.name)?;
+        }
+    }
     say!("network  {} (`{}`, {})", path.display(), network.name, network.id.0.short())?;
     let program = config::program();
     match path.file_name().is_some_and(|name| name == "network.toml") {

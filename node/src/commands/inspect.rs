@@ -267,7 +267,12 @@ fn seconds(timestamp: Timestamp) -> String {
 
 /// An account's name, or so much of its id that a table stays narrow.
 fn short_account(account: &str) -> String {
-    if account.len() == 40 { format!("{}...", &account[..HASH_DIGITS]) } else { account.to_owned() }
+    match account.len() {
+        // Nobody: the first block has no miner.
+        40 if account.bytes().all(|digit| digit == b'0') => "-".to_owned(),
+        40 => format!("{}...", &account[..HASH_DIGITS]),
+        _ => account.to_owned(),
+    }
 }
 
 /// Asks the node if it runs, or else its store.

@@ -183,9 +183,9 @@ fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>)
     let (network, id, tip) = (node.network(), node.id(), node.tip());
     info!(
         network = network.name,
-        network_id = %network.id.0.short(),
+        network_id = %network.id,
         height = %tip.header.index,
-        tip = %tip.hash.short(),
+        tip = %tip.hash,
         mempool = node.mempool().len(),
         miner = mining.map_or("none", Mining::name),
         "node {id} starts"

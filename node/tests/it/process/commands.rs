@@ -93,6 +93,7 @@ fn keys_spend_from_keyed_accounts_only() {
     let at = |name: &str| place.path().join(name).to_str().unwrap().to_owned();
     place.run(["init", "--accounts", "2", "--difficulty", "3", "--reward", "0.25"]).succeeds();
     place.run(["init"]).exits(2).says("network.toml exists already");
+    place.run(["init", &at("second.toml")]).exits(2).says("node0.key.toml exists already");
     let mode = fs::metadata(at("node0.key.toml")).unwrap().permissions().mode();
     assert_eq!(mode & 0o777, 0o600);
     let new = place.run(["key", "new", &at("mine.toml")]).succeeds().text();
