@@ -79,8 +79,8 @@ struct State { a: Word, b: Word, c: Word, d: Word, e: Word, f: Word, g: Word, h:
 // One round with the sum of its constant and its schedule word.
 fn round(s: State, kw: u32) -> State {
   let t1 = plus(plus(plus(s.h, Word(kw)), big_sigma1(s.e)), ch(s.e, s.f, s.g));
-  let t2a = plus(plus(t1, big_sigma0(s.a)), maj(s.a, s.b, s.c));
-  return State(t2a, s.a, s.b, s.c, plus(s.d, t1), s.e, s.f, s.g);
+  let next = plus(plus(t1, big_sigma0(s.a)), maj(s.a, s.b, s.c));
+  return State(next, s.a, s.b, s.c, plus(s.d, t1), s.e, s.f, s.g);
 }
 
 struct Digest { word0: Word, word1: Word }
