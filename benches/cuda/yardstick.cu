@@ -1,6 +1,6 @@
 // The nonce search of shaders/search.wgsl in native CUDA: what a card does without WGSL, Vulkan and us in between.
 //
-//   nvcc -O3 -std=c++17 -arch=native -o yardstick yardstick.cu && ./yardstick [seconds per variant, default 2]
+//   nvcc -O3 -std=c++17 -arch=native -o yardstick yardstick.cu && ./yardstick [SECONDS [MIDSTATES PRODUCTS]]
 //
 // Prints a line per variant: midstates that share a schedule, additions written as products, registers, GH/s by the
 // card's clock (median of launches), and whether the lowest hit of a stretch is the one that the CPU finds.
@@ -71,14 +71,18 @@ INLINE u32 ch(u32 e, u32 f, u32 g) { return g ^ (e & (f ^ g)); }
 INLINE u32 maj(u32 a, u32 b, u32 c) { return (a & b) | (c & (a | b)); }
 
 // LEVEL 1 is an addition of a round, 2 one of the schedule; MULTIPLY says up to which level they are products.
+// The latest sum always is x: of x * one + y * one the compiler makes (x + y) * one, and is back at a sum.
 template <int MULTIPLY, int LEVEL> INLINE u32 plus(u32 one, u32 x, u32 y) {
   return LEVEL <= MULTIPLY ? x * one + y : x + y;
 }
 
 template <int MULTIPLY> INLINE u32 scheduled(u32 one, u32 w2, u32 w7, u32 w15, u32 w16) {
-  u32 left = plus<MULTIPLY, 2>(one, w16, sigma0(w15)), right = plus<MULTIPLY, 2>(one, w7, sigma1(w2));
-  return plus<MULTIPLY, 2>(one, left, right);
+  u32 sum = plus<MULTIPLY, 2>(one, w16, sigma0(w15));
+  return plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, sum, w7), sigma1(w2));
 }
+
+// Whether no nonce changes schedule word t.
+INLINE constexpr bool is_known(int t) { return t != 12 && t != 19 && t != 21 && t != 23 && t < 25; }
 
 template <int M, int MULTIPLY> INLINE void round(u32 one, State<M>& s, u32 kw) {
   State<M> next;
@@ -86,12 +90,12 @@ template <int M, int MULTIPLY> INLINE void round(u32 one, State<M>& s, u32 kw) {
   for (int m = 0; m < M; m++) {
     u32 a = s.a.lane[m], b = s.b.lane[m], c = s.c.lane[m], d = s.d.lane[m];
     u32 e = s.e.lane[m], f = s.f.lane[m], g = s.g.lane[m], h = s.h.lane[m];
-    u32 t1 = plus<MULTIPLY, 1>(one, h, kw);
+    u32 t1 = plus<MULTIPLY, 1>(one, kw, h);
     t1 = plus<MULTIPLY, 1>(one, t1, big_sigma1(e));
     t1 = plus<MULTIPLY, 1>(one, t1, ch(e, f, g));
     u32 t = plus<MULTIPLY, 1>(one, t1, big_sigma0(a));
     next.a.lane[m] = plus<MULTIPLY, 1>(one, t, maj(a, b, c));
-    next.e.lane[m] = plus<MULTIPLY, 1>(one, d, t1);
+    next.e.lane[m] = plus<MULTIPLY, 1>(one, t1, d);
   }
   next.b = s.a, next.c = s.b, next.d = s.c, next.f = s.e, next.g = s.f, next.h = s.g;
   s = next;
@@ -101,25 +105,26 @@ template <int M, int MULTIPLY> INLINE void hash(const Job<M>& job, u32 w12, Word
   u32 one = job.one, w[64];
   w[12] = w12, w[13] = W13, w[14] = W14, w[15] = W15;
   w[16] = job.w16, w[17] = job.w17, w[18] = job.w18, w[20] = job.w20, w[22] = job.w22, w[24] = job.w24;
-  w[19] = job.k19 + w12;
-  w[21] = job.k21 + sigma1(w[19]);
-  w[23] = job.k23 + sigma1(w[21]);
-  w[25] = job.k25 + sigma1(w[23]);
-  w[26] = job.k26 + w[19];
-  w[27] = job.k27 + sigma0(w12) + sigma1(w[25]);
-  w[28] = sigma0(W13) + w12 + w[21] + sigma1(w[26]);
-  w[29] = W13 + sigma0(W14) + w[22] + sigma1(w[27]);
-  w[30] = W14 + sigma0(W15) + w[23] + sigma1(w[28]);
-  w[31] = job.k31 + sigma1(w[29]);
-  w[32] = job.k32 + w[25] + sigma1(w[30]);
-  w[33] = job.k33 + w[26] + sigma1(w[31]);
+  w[19] = plus<MULTIPLY, 2>(one, w12, job.k19);
+  w[21] = plus<MULTIPLY, 2>(one, sigma1(w[19]), job.k21);
+  w[23] = plus<MULTIPLY, 2>(one, sigma1(w[21]), job.k23);
+  w[25] = plus<MULTIPLY, 2>(one, sigma1(w[23]), job.k25);
+  w[26] = plus<MULTIPLY, 2>(one, w[19], job.k26);
+  w[27] = plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, job.k27, sigma0(w12)), sigma1(w[25]));
+  w[28] = plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, sigma0(W13) + w12, w[21]), sigma1(w[26]));
+  w[29] = plus<MULTIPLY, 2>(one, W13 + sigma0(W14) + w[22], sigma1(w[27]));
+  w[30] = plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, W14 + sigma0(W15), w[23]), sigma1(w[28]));
+  w[31] = plus<MULTIPLY, 2>(one, sigma1(w[29]), job.k31);
+  w[32] = plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, w[25], job.k32), sigma1(w[30]));
+  w[33] = plus<MULTIPLY, 2>(one, plus<MULTIPLY, 2>(one, w[26], job.k33), sigma1(w[31]));
 #pragma unroll
   for (int t = 34; t < 64; t++) w[t] = scheduled<MULTIPLY>(one, w[t - 2], w[t - 7], w[t - 15], w[t - 16]);
   State<M> s = job.state;
 #pragma unroll
   for (int m = 0; m < M; m++) s.a.lane[m] += w12, s.e.lane[m] += w12;
 #pragma unroll
-  for (int t = 13; t < 64; t++) round<M, MULTIPLY>(one, s, K(t) + w[t]);
+  for (int t = 13; t < 64; t++)
+    round<M, MULTIPLY>(one, s, is_known(t) ? K(t) + w[t] : plus<MULTIPLY, 2>(one, w[t], K(t)));
 #pragma unroll
   for (int m = 0; m < M; m++) {
     word0.lane[m] = s.a.lane[m] + job.feed0.lane[m];
@@ -186,9 +191,8 @@ template <int M> static Job<M> make_job(const Header<M>& header, u32 bound0, u32
   Job<M> job{};
   u32 w[64];
   std::copy(header.block, header.block + 16, w);
-  auto known = [&](int t) { return t != 12 && t != 19 && t != 21 && t != 23 && t < 25; };
   for (int t = 16; t < 34; t++) {
-    auto term = [&](int i, u32 value) { return known(i) ? value : 0; };
+    auto term = [&](int i, u32 value) { return is_known(i) ? value : 0; };
     w[t] = term(t - 2, sigma1(w[t - 2])) + term(t - 7, w[t - 7]) + term(t - 15, sigma0(w[t - 15]))
          + term(t - 16, w[t - 16]);
   }
@@ -266,7 +270,7 @@ template <int M, int MULTIPLY> static void bench(double seconds) {
     total_ms += ms;
   }
   std::sort(rates.begin(), rates.end());
-  printf("cuda M=%d multiply=%d  %3d registers  %8.3f GH/s  (min %.3f max %.3f, %zu launches)  %s\n", M, MULTIPLY,
+  printf("cuda M=%d products=%d: %3d registers  %8.3f GH/s  (min %.3f max %.3f, %zu launches)  %s\n", M, MULTIPLY,
          attributes.numRegs, rates[rates.size() / 2], rates.front(), rates.back(), rates.size(),
          right ? "ok" : "WRONG");
   CHECK(cudaFree(best));
@@ -286,15 +290,16 @@ int main(int argc, char** argv) {
   CHECK(cudaGetDeviceProperties(&card, 0));
   CHECK(cudaDeviceGetAttribute(&khz, cudaDevAttrClockRate, 0));
   printf("device %s, sm_%d%d, %d SMs, %.0f MHz\n", card.name, card.major, card.minor, card.multiProcessorCount, khz / 1e3);
-  bench<1, 0>(seconds);
-  bench<2, 0>(seconds);
-  bench<4, 0>(seconds);
-  bench<1, 1>(seconds);
-  bench<2, 1>(seconds);
-  bench<4, 1>(seconds);
-  bench<1, 2>(seconds);
-  bench<2, 2>(seconds);
-  bench<4, 2>(seconds);
-  bench<1, 0>(seconds);  // again: the difference from the first line is the noise
+  int wanted = argc > 3 ? 10 * atoi(argv[2]) + atoi(argv[3]) : 0;
+#define BENCH(M, MULTIPLY) if (wanted == 0 || wanted == 10 * M + MULTIPLY) bench<M, MULTIPLY>(seconds)
+  BENCH(1, 0);
+  BENCH(2, 0);
+  BENCH(4, 0);
+  BENCH(1, 1);
+  BENCH(2, 1);
+  BENCH(4, 1);
+  BENCH(1, 2);
+  BENCH(2, 2);
+  BENCH(4, 2);
   return right ? 0 : 1;
 }

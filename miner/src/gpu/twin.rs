@@ -126,13 +126,13 @@ fn maj(a: u32, b: u32, c: u32) -> u32 {
 }
 
 fn scheduled(job: &Job, w2: u32, w7: u32, w15: u32, w16: u32) -> u32 {
-    plus(job, plus(job, w16, sigma0(w15)), plus(job, w7, sigma1(w2)))
+    plus(job, plus(job, plus(job, w16, sigma0(w15)), w7), sigma1(w2))
 }
 
 fn round(job: &Job, [a, b, c, d, e, f, g, h]: State, kw: u32) -> State {
-    let t1 = plus(job, plus(job, plus(job, h, kw), big_sigma1(e)), ch(e, f, g));
+    let t1 = plus(job, plus(job, plus(job, kw, h), big_sigma1(e)), ch(e, f, g));
     let next = plus(job, plus(job, t1, big_sigma0(a)), maj(a, b, c));
-    [next, a, b, c, plus(job, d, t1), e, f, g]
+    [next, a, b, c, plus(job, t1, d), e, f, g]
 }
 
 fn hash(job: &Job, w12: u32) -> [u32; 2] {
