@@ -49,6 +49,7 @@ const K = array<u32, 64>(
   0x748f82eeu, 0x78a5636fu, 0x84c87814u, 0x8cc70208u, 0x90befffau, 0xa4506cebu, 0xbef9a3f7u, 0xc67178f2u,
 );
 
+// The latest sum always is x: of x * one + y * one a compiler would make (x + y) * one, and be back at a sum.
 fn plus(x: Word, y: Word) -> Word {
   if 1u <= MULTIPLY { return x * Word(job.one) + y; }
   return x + y;
@@ -71,16 +72,16 @@ fn rotr1(x: u32, n: u32) -> u32 { return (x >> n) | (x << (32u - n)); }
 
 // Schedule word t, of the words t - 2, t - 7, t - 15 and t - 16.
 fn scheduled(w2: u32, w7: u32, w15: u32, w16: u32) -> u32 {
-  return plus1(plus1(w16, sigma0(w15)), plus1(w7, sigma1(w2)));
+  return plus1(plus1(plus1(w16, sigma0(w15)), w7), sigma1(w2));
 }
 
 struct State { a: Word, b: Word, c: Word, d: Word, e: Word, f: Word, g: Word, h: Word }
 
 // One round with the sum of its constant and its schedule word.
 fn round(s: State, kw: u32) -> State {
-  let t1 = plus(plus(plus(s.h, Word(kw)), big_sigma1(s.e)), ch(s.e, s.f, s.g));
-  let t2a = plus(plus(t1, big_sigma0(s.a)), maj(s.a, s.b, s.c));
-  return State(t2a, s.a, s.b, s.c, plus(s.d, t1), s.e, s.f, s.g);
+  let t1 = plus(plus(plus(Word(kw), s.h), big_sigma1(s.e)), ch(s.e, s.f, s.g));
+  let next = plus(plus(t1, big_sigma0(s.a)), maj(s.a, s.b, s.c));
+  return State(next, s.a, s.b, s.c, plus(t1, s.d), s.e, s.f, s.g);
 }
 
 struct Digest { word0: Word, word1: Word }
@@ -95,53 +96,53 @@ fn hash(w12: u32) -> Digest {
   s = round(s, K[16] + job.w16);
   s = round(s, K[17] + job.w17);
   s = round(s, K[18] + job.w18);
-  let w19 = job.k19 + w12; s = round(s, K[19] + w19);
+  let w19 = plus1(w12, job.k19); s = round(s, plus1(w19, K[19]));
   s = round(s, K[20] + job.w20);
-  let w21 = job.k21 + sigma1(w19); s = round(s, K[21] + w21);
+  let w21 = plus1(sigma1(w19), job.k21); s = round(s, plus1(w21, K[21]));
   s = round(s, K[22] + job.w22);
-  let w23 = job.k23 + sigma1(w21); s = round(s, K[23] + w23);
+  let w23 = plus1(sigma1(w21), job.k23); s = round(s, plus1(w23, K[23]));
   s = round(s, K[24] + job.w24);
-  let w25 = job.k25 + sigma1(w23); s = round(s, K[25] + w25);
-  let w26 = job.k26 + w19; s = round(s, K[26] + w26);
-  let w27 = job.k27 + sigma0(w12) + sigma1(w25); s = round(s, K[27] + w27);
-  let w28 = sigma0(W13) + w12 + w21 + sigma1(w26); s = round(s, K[28] + w28);
-  let w29 = W13 + sigma0(W14) + job.w22 + sigma1(w27); s = round(s, K[29] + w29);
-  let w30 = W14 + sigma0(W15) + w23 + sigma1(w28); s = round(s, K[30] + w30);
-  let w31 = job.k31 + sigma1(w29); s = round(s, K[31] + w31);
+  let w25 = plus1(sigma1(w23), job.k25); s = round(s, plus1(w25, K[25]));
+  let w26 = plus1(w19, job.k26); s = round(s, plus1(w26, K[26]));
+  let w27 = plus1(plus1(job.k27, sigma0(w12)), sigma1(w25)); s = round(s, plus1(w27, K[27]));
+  let w28 = plus1(plus1(sigma0(W13) + w12, w21), sigma1(w26)); s = round(s, plus1(w28, K[28]));
+  let w29 = plus1(W13 + sigma0(W14) + job.w22, sigma1(w27)); s = round(s, plus1(w29, K[29]));
+  let w30 = plus1(plus1(W14 + sigma0(W15), w23), sigma1(w28)); s = round(s, plus1(w30, K[30]));
+  let w31 = plus1(sigma1(w29), job.k31); s = round(s, plus1(w31, K[31]));
 
-  let w32 = job.k32 + w25 + sigma1(w30); s = round(s, K[32] + w32);
-  let w33 = job.k33 + w26 + sigma1(w31); s = round(s, K[33] + w33);
-  let w34 = scheduled(w32, w27, w19, job.w18); s = round(s, K[34] + w34);
-  let w35 = scheduled(w33, w28, job.w20, w19); s = round(s, K[35] + w35);
-  let w36 = scheduled(w34, w29, w21, job.w20); s = round(s, K[36] + w36);
-  let w37 = scheduled(w35, w30, job.w22, w21); s = round(s, K[37] + w37);
-  let w38 = scheduled(w36, w31, w23, job.w22); s = round(s, K[38] + w38);
-  let w39 = scheduled(w37, w32, job.w24, w23); s = round(s, K[39] + w39);
-  let w40 = scheduled(w38, w33, w25, job.w24); s = round(s, K[40] + w40);
-  let w41 = scheduled(w39, w34, w26, w25); s = round(s, K[41] + w41);
-  let w42 = scheduled(w40, w35, w27, w26); s = round(s, K[42] + w42);
-  let w43 = scheduled(w41, w36, w28, w27); s = round(s, K[43] + w43);
-  let w44 = scheduled(w42, w37, w29, w28); s = round(s, K[44] + w44);
-  let w45 = scheduled(w43, w38, w30, w29); s = round(s, K[45] + w45);
-  let w46 = scheduled(w44, w39, w31, w30); s = round(s, K[46] + w46);
-  let w47 = scheduled(w45, w40, w32, w31); s = round(s, K[47] + w47);
+  let w32 = plus1(plus1(w25, job.k32), sigma1(w30)); s = round(s, plus1(w32, K[32]));
+  let w33 = plus1(plus1(w26, job.k33), sigma1(w31)); s = round(s, plus1(w33, K[33]));
+  let w34 = scheduled(w32, w27, w19, job.w18); s = round(s, plus1(w34, K[34]));
+  let w35 = scheduled(w33, w28, job.w20, w19); s = round(s, plus1(w35, K[35]));
+  let w36 = scheduled(w34, w29, w21, job.w20); s = round(s, plus1(w36, K[36]));
+  let w37 = scheduled(w35, w30, job.w22, w21); s = round(s, plus1(w37, K[37]));
+  let w38 = scheduled(w36, w31, w23, job.w22); s = round(s, plus1(w38, K[38]));
+  let w39 = scheduled(w37, w32, job.w24, w23); s = round(s, plus1(w39, K[39]));
+  let w40 = scheduled(w38, w33, w25, job.w24); s = round(s, plus1(w40, K[40]));
+  let w41 = scheduled(w39, w34, w26, w25); s = round(s, plus1(w41, K[41]));
+  let w42 = scheduled(w40, w35, w27, w26); s = round(s, plus1(w42, K[42]));
+  let w43 = scheduled(w41, w36, w28, w27); s = round(s, plus1(w43, K[43]));
+  let w44 = scheduled(w42, w37, w29, w28); s = round(s, plus1(w44, K[44]));
+  let w45 = scheduled(w43, w38, w30, w29); s = round(s, plus1(w45, K[45]));
+  let w46 = scheduled(w44, w39, w31, w30); s = round(s, plus1(w46, K[46]));
+  let w47 = scheduled(w45, w40, w32, w31); s = round(s, plus1(w47, K[47]));
 
-  let w48 = scheduled(w46, w41, w33, w32); s = round(s, K[48] + w48);
-  let w49 = scheduled(w47, w42, w34, w33); s = round(s, K[49] + w49);
-  let w50 = scheduled(w48, w43, w35, w34); s = round(s, K[50] + w50);
-  let w51 = scheduled(w49, w44, w36, w35); s = round(s, K[51] + w51);
-  let w52 = scheduled(w50, w45, w37, w36); s = round(s, K[52] + w52);
-  let w53 = scheduled(w51, w46, w38, w37); s = round(s, K[53] + w53);
-  let w54 = scheduled(w52, w47, w39, w38); s = round(s, K[54] + w54);
-  let w55 = scheduled(w53, w48, w40, w39); s = round(s, K[55] + w55);
-  let w56 = scheduled(w54, w49, w41, w40); s = round(s, K[56] + w56);
-  let w57 = scheduled(w55, w50, w42, w41); s = round(s, K[57] + w57);
-  let w58 = scheduled(w56, w51, w43, w42); s = round(s, K[58] + w58);
-  let w59 = scheduled(w57, w52, w44, w43); s = round(s, K[59] + w59);
-  let w60 = scheduled(w58, w53, w45, w44); s = round(s, K[60] + w60);
-  let w61 = scheduled(w59, w54, w46, w45); s = round(s, K[61] + w61);
-  let w62 = scheduled(w60, w55, w47, w46); s = round(s, K[62] + w62);
-  let w63 = scheduled(w61, w56, w48, w47); s = round(s, K[63] + w63);
+  let w48 = scheduled(w46, w41, w33, w32); s = round(s, plus1(w48, K[48]));
+  let w49 = scheduled(w47, w42, w34, w33); s = round(s, plus1(w49, K[49]));
+  let w50 = scheduled(w48, w43, w35, w34); s = round(s, plus1(w50, K[50]));
+  let w51 = scheduled(w49, w44, w36, w35); s = round(s, plus1(w51, K[51]));
+  let w52 = scheduled(w50, w45, w37, w36); s = round(s, plus1(w52, K[52]));
+  let w53 = scheduled(w51, w46, w38, w37); s = round(s, plus1(w53, K[53]));
+  let w54 = scheduled(w52, w47, w39, w38); s = round(s, plus1(w54, K[54]));
+  let w55 = scheduled(w53, w48, w40, w39); s = round(s, plus1(w55, K[55]));
+  let w56 = scheduled(w54, w49, w41, w40); s = round(s, plus1(w56, K[56]));
+  let w57 = scheduled(w55, w50, w42, w41); s = round(s, plus1(w57, K[57]));
+  let w58 = scheduled(w56, w51, w43, w42); s = round(s, plus1(w58, K[58]));
+  let w59 = scheduled(w57, w52, w44, w43); s = round(s, plus1(w59, K[59]));
+  let w60 = scheduled(w58, w53, w45, w44); s = round(s, plus1(w60, K[60]));
+  let w61 = scheduled(w59, w54, w46, w45); s = round(s, plus1(w61, K[61]));
+  let w62 = scheduled(w60, w55, w47, w46); s = round(s, plus1(w62, K[62]));
+  let w63 = scheduled(w61, w56, w48, w47); s = round(s, plus1(w63, K[63]));
   return Digest(s.a + job.feed0, s.b + job.feed1);
 }
 

@@ -331,7 +331,7 @@ mod tests {
 
     const PLAIN: Variant = Variant { width: Width::One, multiply: Multiply::No };
 
-    fn software() -> Adapter {
+    pub(super) fn software() -> Adapter {
         let all = adapters::adapters();
         let chosen = adapters::select(all, &["llvmpipe".to_owned()], false);
         chosen.expect("tests need mesa-vulkan-drivers; `make setup` installs it").remove(0)
