@@ -16,7 +16,7 @@ use crate::fallback::Fallback;
 #[cfg(feature = "gpu")]
 use crate::gpu::adapters::{self, Adapter, Kind};
 #[cfg(feature = "gpu")]
-use crate::gpu::{GpuError, GpuSearch};
+use crate::gpu::{GpuError, GpuSearch, diagnosis};
 #[cfg(feature = "gpu")]
 use crate::hybrid::Hybrid;
 use crate::search::NonceSearch;
@@ -112,6 +112,11 @@ impl Options {
 
     fn open_auto(&self) -> Result<Box<dyn NonceSearch>, OpenError> {
         let asked_for = !self.devices.is_empty() || self.allow_software_gpu;
+        // Loading drivers takes a while, and some write to standard error that there is nothing to drive.
+        if !asked_for && !diagnosis::may_have_card() {
+            tracing::debug!("the search is on the CPU: the system knows of no card");
+            return Ok(Box::new(self.open_cpu()?));
+        }
         let gpus = match self.open_gpus() {
             Ok(gpus) => gpus,
             Err(error) if asked_for => return Err(error),

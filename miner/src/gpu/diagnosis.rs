@@ -83,6 +83,21 @@ impl fmt::Display for Unusable {
     }
 }
 
+/// Whether the operating system has a device that could be a card: a render node, NVIDIA's own, or that of Windows'
+/// subsystem. On systems other than Linux that is not known beforehand.
+pub fn may_have_card() -> bool {
+    let is_number = |text: &str| !text.is_empty() && text.bytes().all(|byte| byte.is_ascii_digit());
+    let is_card = |name: &str| {
+        name == "dxg"
+            || ["renderD", "nvidia"].iter().any(|kind| name.strip_prefix(kind).is_some_and(is_number))
+    };
+    let has_card = |folder: &str| {
+        let mut entries = fs::read_dir(folder).into_iter().flatten().flatten();
+        entries.any(|entry| entry.file_name().to_str().is_some_and(is_card))
+    };
+    !cfg!(target_os = "linux") || has_card("/dev/dri") || has_card("/dev")
+}
+
 /// The diagnosis for this machine, given the names of its adapters, which are all software.
 pub(super) fn here(software: &[String]) -> Unusable {
     let variable = |name: &str| env::var(name).ok();
