@@ -109,7 +109,7 @@ fn known_words<L: Lanes>(window: &Window) -> Words<L> {
     kw
 }
 
-/// Calls a macro with each number: a loop over them may or may not be unrolled, at 13 times the cost if not.
+/// Calls a macro with each number: the compiler may leave a loop over them rolled, and then all vectors in memory.
 macro_rules! unroll {
     ($step:ident: $($t:literal)*) => { $( $step!($t); )* };
 }
