@@ -453,6 +453,28 @@ fn a_peer_that_claims_what_it_has_not_makes_room_for_others() {
     assert!(asks(&claim(&mut rig, PEER, 3_000)), "but not for ever");
 }
 
+/// The peer that claims most was asked first whenever it was not being left alone. Four peers that claim much and never
+/// answer, ten seconds each, took turns at being asked: nobody else ever was.
+#[test]
+fn peers_that_never_answer_do_not_keep_others_from_being_asked() {
+    let mut rig = Rig::new();
+    let liars: Vec<NodeId> = (10..15).map(NodeId).collect();
+    rig.step(Event::Peers([&[SELF, PEER], &liars[..]].concat()));
+    let end = rig.now.elapsed_us + 120 * SECOND_US;
+    let mut asked = 0;
+    while rig.now.elapsed_us < end {
+        for liar in &liars {
+            claim(&mut rig, *liar, 1000);
+        }
+        claim(&mut rig, PEER, 5);
+        asked += usize::from(rig.node.syncing() == Some(PEER));
+        let step = (rig.node.deadline() - rig.now.elapsed_us).min(SECOND_US);
+        rig.advance(step);
+        rig.step(Event::Tick);
+    }
+    assert!(0 < asked);
+}
+
 #[test]
 fn a_peer_that_we_overtook_is_not_to_blame() {
     let mut rig = Rig::new();
