@@ -572,3 +572,45 @@ fn a_status_is_answered_where_that_is_wanted() {
     status.reply_wanted = false;
     assert!(rig.receive(Some(PEER), &Message::Status(status)).sent.is_empty());
 }
+
+/// Headers are followed in the hope that they prove more work in the end, but not for ever.
+#[test]
+fn a_chain_that_never_gets_better_is_given_up() {
+    use quarry_core::chain::Tip;
+    use quarry_core::network::Difficulty;
+    use quarry_core::store::{Changes, Overlay};
+    use quarry_core::sync::{Next, SYNC_HEADERS_MAX, Sync};
+
+    // The easiest difficulty there is, so that millions of headers can be made; and a tip that no such chain reaches.
+    let difficulty = Difficulty::Bits(Bits(0x2100_ffff));
+    let rig = Rig::with(&NetworkFile { difficulty, ..network_file() });
+    let network = rig.network();
+    let tip = Tip { work: Work::from_be_bytes([0xff; 32]), ..*rig.node.tip() };
+    let (base, now) = (Changes::default(), quarry_core::units::Timestamp::MAX);
+    let overlay = Overlay::new(rig.store(), &base);
+    let mut sync = Sync::new(PEER);
+    let mut last = network.genesis;
+    let mut hash = last.hash();
+    let target = network.bits.target().unwrap();
+    for batch in 1.. {
+        let mut headers = Vec::with_capacity(HEADERS_MAX);
+        for _ in 0..HEADERS_MAX {
+            let index = last.index.next();
+            let timestamp = last.timestamp.saturating_add(1);
+            last = Header { prev_hash: hash, index, timestamp, nonce: 0, ..last };
+            hash = last.hash();
+            while !target.is_met_by(&hash) {
+                last.nonce += 1;
+                hash = last.hash();
+            }
+            headers.push(last);
+        }
+        let next = sync.headers(&headers, true, &tip, &overlay, network, now).unwrap();
+        if batch * HEADERS_MAX < SYNC_HEADERS_MAX {
+            assert_eq!(next, Ok(Next::Headers(Some(hash))));
+        } else {
+            assert_eq!(next, Err(SyncFailure::TooLong(SYNC_HEADERS_MAX)));
+            break;
+        }
+    }
+}
