@@ -187,6 +187,7 @@ impl Server {
                 if let Err(error) = serve(&stream, &network, &reader, &asks) {
                     tracing::debug!("control socket: {error:#}");
                 }
+                take(&clients, None);
             }
         })?;
         Ok(Self { path, line, thread: Some(thread) })
@@ -210,7 +211,7 @@ impl Drop for Server {
     }
 }
 
-/// Notes who is served; `false` where nobody is to be any more.
+/// Notes who is served, if anybody is; `false` where nobody is to be any more.
 fn take(line: &Mutex<Line>, client: Option<UnixStream>) -> bool {
     let mut line = line.lock().unwrap_or_else(PoisonError::into_inner);
     line.client = client;

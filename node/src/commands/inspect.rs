@@ -16,7 +16,7 @@ use crate::config::{self, Directory};
 use crate::control::{self, HashRates, NodeStatus, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
-use crate::store::{self, OpenError, Reader, RedbStore, Snapshot, Summary};
+use crate::store::{self, Reader, Snapshot, Summary};
 
 /// How many hex digits of a hash are shown in tables: the zeros of any difficulty that is in use, and enough besides.
 const HASH_DIGITS: usize = 16;
@@ -293,12 +293,7 @@ fn locate(common: &CommonArgs, args: &NodeArgs) -> Result<(Network, Directory, N
 }
 
 fn open(directory: &Directory, id: NodeId, network: &Network) -> Result<Snapshot> {
-    let path = directory.store(id);
-    let reader = match Reader::open(&path, &network.id) {
-        // A node that was killed leaves a file that only a writer opens: that takes a moment and changes no content.
-        Err(OpenError::Damaged { .. }) => RedbStore::open(&path, &network.id).map(|store| store.reader()),
-        opened => opened,
-    };
+    let reader = Reader::open(&directory.store(id), &network.id);
     Ok(reader.map_err(|error| open_failed(directory, id, error))?.snapshot()?)
 }
 

@@ -1,8 +1,14 @@
 //! How nodes start, stop, and start again.
 
+use std::fs;
+use std::io::{Read as _, Write as _};
+use std::os::unix::net::UnixStream;
+use std::process::Stdio;
 use std::time::{Duration, Instant};
 
-use super::{Place, eventually};
+use quarry_core::units::NodeId;
+
+use super::{PATIENCE, Place, Process, eventually};
 
 /// Much longer than a stop takes, and much shorter than anybody waits for one.
 const PROMPTLY: Duration = Duration::from_secs(10);
@@ -60,6 +66,70 @@ fn a_devnet_leaves_nothing_running() {
 }
 
 #[test]
+fn a_devnet_stops_when_nobody_reads_it() {
+    let place = Place::new();
+    let mut command = super::program();
+    command.args(["devnet", "--nodes", "2", "--difficulty", "12", "--threads", "1", "--dir"]);
+    let stderr = place.path().join("stderr");
+    let child = command
+        .arg(place.path())
+        .stdout(Stdio::piped())
+        .stderr(fs::File::create(&stderr).unwrap())
+        .spawn()
+        .unwrap();
+    let mut devnet = Process { name: "devnet".into(), child, stdin: None, log: stderr };
+    // The first line comes when its nodes run.
+    let mut output = devnet.child.stdout.take().unwrap();
+    output.read_exact(&mut [0; 10]).unwrap();
+    let pids = [0, 1].map(|id| place.status(id).unwrap().pid);
+    drop(output);
+    assert_eq!(devnet.wait().code(), Some(0), "{}", devnet.log());
+    assert_eq!(devnet.log(), "");
+    assert!(!pids.into_iter().any(is_running));
+}
+
+#[test]
+fn a_devnet_says_why_a_node_does_not_start() {
+    let place = Place::new();
+    let place_of_store = place.path().join("quarry/node1.redb");
+    fs::create_dir_all(place_of_store.parent().unwrap()).unwrap();
+    fs::write(place_of_store, "this is no store").unwrap();
+    let outcome = place.run(["devnet", "--nodes", "2", "--duration", "1"]);
+    outcome.exits(1).says("node1 did not start: ").says("is not a store");
+    assert!(place.status(0).is_none(), "nor does the other one go on");
+}
+
+#[test]
+fn a_rude_client_of_the_socket_holds_up_nobody() {
+    let place = Place::open(2);
+    let node = place.start(0, &[]);
+    let socket = place.directory().socket(NodeId(0));
+    // One that says nothing, one that talks nonsense, one that does not stop talking.
+    let silent = UnixStream::connect(&socket).unwrap();
+    let mut nonsense = UnixStream::connect(&socket).unwrap();
+    nonsense.write_all(b"hello\n").unwrap();
+    let mut endless = UnixStream::connect(&socket).unwrap();
+    for stream in [&nonsense, &endless] {
+        stream.set_read_timeout(Some(PATIENCE)).unwrap();
+        stream.set_write_timeout(Some(PATIENCE)).unwrap();
+    }
+    let asked = Instant::now();
+    let talking = std::thread::spawn(move || while endless.write_all(&[b'x'; 1 << 16]).is_ok() {});
+    let mut answer = String::new();
+    nonsense.read_to_string(&mut answer).unwrap();
+    assert!(answer.contains("failed"), "{answer}");
+    talking.join().unwrap();
+    assert!(asked.elapsed() < PATIENCE / 2, "each is hung up on: {:?}", asked.elapsed());
+    place.pay(0, "node0", "node1", "1.00");
+    drop(silent);
+    // Nor does one that is there at the end hold up a stop.
+    let _silent = UnixStream::connect(&socket).unwrap();
+    let asked = Instant::now();
+    node.stop();
+    assert!(asked.elapsed() < PROMPTLY, "{:?}", asked.elapsed());
+}
+
+#[test]
 fn a_node_killed_by_hand_comes_back_by_hand() {
     let place = Place::new();
     let arguments = ["devnet", "--nodes", "3", "--difficulty", "3", "--threads", "1", "--rate", "10"];
@@ -106,13 +176,8 @@ fn a_node_that_was_off_for_a_thousand_blocks_catches_up_within_seconds() {
 fn a_long_path_is_no_obstacle() {
     let place = Place::new();
     let deep = place.path().join("long-directory-name".repeat(6)).join("another-one".repeat(10));
-    let deep = Place {
-        directory: tempfile::TempDir::new_in({
-            std::fs::create_dir_all(&deep).unwrap();
-            &deep
-        })
-        .unwrap(),
-    };
+    fs::create_dir_all(&deep).unwrap();
+    let deep = Place { directory: tempfile::TempDir::new_in(&deep).unwrap() };
     assert!(200 < deep.path().as_os_str().len());
     deep.run(["init", "--open", "--difficulty", "2"]).succeeds();
     let nodes = [deep.start(0, &[]), deep.start(1, &[])];
@@ -122,7 +187,7 @@ fn a_long_path_is_no_obstacle() {
     let mut command = super::program();
     command.args(["status", "--node", "1"]).current_dir(deep.path());
     assert!(super::run(command).succeeds().text().contains("at height 1"));
-    nodes.into_iter().for_each(super::Process::stop);
+    nodes.into_iter().for_each(Process::stop);
 }
 
 fn is_running(pid: u32) -> bool {
