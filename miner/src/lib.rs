@@ -28,6 +28,16 @@ mod window;
 pub mod cpu;
 pub mod measure;
 
+#[cfg(feature = "gpu")]
+mod cursor;
+#[cfg(feature = "gpu")]
+pub mod gpu;
+#[cfg(feature = "gpu")]
+pub mod hybrid;
+
+#[cfg(feature = "gpu")]
+pub mod fallback;
+
 pub mod backend;
 pub mod burstable;
 pub mod rate;
@@ -36,6 +46,10 @@ pub use backend::{Backend, Options};
 pub use cpu::CpuSearch;
 pub use cpu::duty::CpuLimit;
 pub use cpu::kernel::Kernel;
+#[cfg(feature = "gpu")]
+pub use gpu::GpuSearch;
+#[cfg(feature = "gpu")]
+pub use hybrid::Hybrid;
 pub use job::{HEADS_MAX, Job, JobError};
 pub use rate::HashRate;
 pub use search::{Hit, NonceSearch, Outcome, Report, SearchError};

@@ -1,5 +1,6 @@
 //! The command line. Invariant: what clap hands on has been parsed into the types that the program works with.
 
+mod examples;
 mod values;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -8,6 +9,7 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quarry_core::units::{Amount, NodeId};
 
+use examples::{DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, SEND_EXAMPLES};
 pub use values::{BackendChoice, BlockRef, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
@@ -30,49 +32,6 @@ pub struct Cli {
     #[command(flatten)]
     pub common: CommonArgs,
 }
-
-const EXAMPLES: &str = "\
-Examples:
-  node devnet                      four nodes and a generator, until Ctrl-C
-  node 0 --backend cpu             node 0, mining with the CPU
-  node generate --rate 2           two random transactions a second
-  node send --from node0 --to node1 --amount 0.50
-  node chain                       the newest blocks
-  node block 1 --raw | sha256sum   the hash of block 1, by another program
-  watch cat blockchain0.txt        what node 0 believes, live
-
-Exit codes:
-  0 done              1 failed                   2 wrong usage or settings
-  3 a broken rule     4 in use by a running node 5 files of another network
-  6 not found         7 transaction refused";
-
-const DEVNET_EXAMPLES: &str = "\
-Examples:
-  node devnet                            until Ctrl-C; the next one goes on
-  node devnet --fresh                    from the first block again
-  node devnet --dir /tmp/d --nodes 7 --difficulty 4 --rate 20
-
-While it runs, in another terminal:
-  watch cat devnet/blockchain0.txt       the chain as node 0 sees it
-  node status --node 2 --dir devnet      node 2: its process, peers, counters
-  kill -9 PROCESS; node 2 --dir devnet   node 2 catches up with the others";
-
-const GENERATE_EXAMPLES: &str = "\
-Examples:
-  node generate                          one a second until Ctrl-C
-  node generate --rate max --count 1000  a thousand as fast as possible
-  node generate --seed 7 --count 10      the same choices every time";
-
-const SEND_EXAMPLES: &str = "\
-Examples:
-  node send --from node0 --to node1 --amount 0.50     from an open account
-  node send --key key.toml --to node1 --amount 0.50   from a key's account";
-
-const INIT_EXAMPLES: &str = "\
-Examples:
-  node init --open                       four open accounts of 10.00 each
-  node init --accounts 2 --reward 0.25   two keys, and a reward for each block
-  node send --key node0.key.toml --to node1 --amount 1.00";
 
 const BLOCK_EXAMPLES: &str = "\
 Examples:
@@ -152,7 +111,8 @@ fn parse_id(text: &str) -> Result<NodeId, String> {
 /// What mines.
 #[derive(Debug, Clone, Args)]
 pub struct MiningArgs {
-    /// What searches for nonces: auto, cpu, or none to take part without mining
+    /// What searches for nonces: auto (the GPUs, or else the CPU), cpu, gpu, hybrid (both), or none to take part without
+    /// mining
     #[arg(long, default_value = "auto", value_name = "BACKEND")]
     pub backend: BackendChoice,
     /// How many threads the CPU searches with [default: all; devnet: each node an equal share]
@@ -164,6 +124,13 @@ pub struct MiningArgs {
     /// How many midstates share each message schedule; 1 turns the sharing off [default: the fastest number]
     #[arg(long, value_name = "M")]
     pub midstates: Option<Midstates>,
+    /// The GPUs to search with, by PCI bus or by part of their names, as `node devices` lists them [default: all that
+    /// are cards of their own]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub device: Vec<String>,
+    /// Take a program on the CPU for a GPU where there is no other, for tests
+    #[arg(long)]
+    pub allow_software_gpu: bool,
     /// The share of each thread's time that mining may use, in per cent; auto is the baseline of a burstable EC2
     /// instance (t2, t3, t3a, t4g), and 100 elsewhere
     #[arg(long, default_value = "100", value_name = "PERCENT")]
@@ -174,15 +141,14 @@ impl MiningArgs {
     /// The options that say the same, for another process of this program.
     pub fn options(&self) -> Vec<String> {
         // By name, so that no field can be forgotten.
-        let Self { backend, threads, kernel, midstates, cpu_limit } = self;
+        let Self { backend, threads, kernel, midstates, device, allow_software_gpu, cpu_limit } = self;
         let mut options = vec![format!("--backend={backend}")];
         options.extend(threads.map(|threads| format!("--threads={threads}")));
         options.extend(kernel.0.map(|kernel| format!("--kernel={kernel}")));
         options.extend(midstates.map(|midstates| format!("--midstates={}", midstates.0)));
-        options.push(match cpu_limit.0 {
-            Some(limit) => format!("--cpu-limit={}", limit.as_percent()),
-            None => "--cpu-limit=auto".to_owned(),
-        });
+        options.extend(device.iter().map(|device| format!("--device={device}")));
+        options.extend(allow_software_gpu.then(|| "--allow-software-gpu".to_owned()));
+        options.push(format!("--cpu-limit={cpu_limit}"));
         options
     }
 }
@@ -218,11 +184,27 @@ pub enum Command {
     Verify(NodeArgs),
     /// Measure the nonce search on this machine, its answers checked first
     Bench(BenchArgs),
+    /// List the GPUs of this machine, or say why none can be used
+    Devices(DevicesArgs),
+}
+
+/// GPUs.
+#[derive(Debug, Args)]
+pub struct DevicesArgs {
+    /// Print JSON
+    #[arg(long)]
+    pub json: bool,
 }
 
 /// What to measure.
 #[derive(Debug, Args)]
 pub struct BenchArgs {
+    /// What: auto (the CPU, and GPUs if there are any), cpu, or gpu
+    #[arg(long, default_value = "auto", value_name = "BACKEND", value_parser = ["auto", "cpu", "gpu"])]
+    pub backend: String,
+    /// Only these GPUs, by PCI bus or by part of their names [default: all that are cards of their own]
+    #[arg(long, value_delimiter = ',', value_name = "NAMES")]
+    pub device: Vec<String>,
     /// Only these kernels [default: all that this CPU has]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub kernel: Vec<KernelChoice>,
@@ -403,7 +385,6 @@ pub struct BalanceArgs {
 #[cfg(test)]
 mod tests {
     use clap::CommandFactory;
-
     use miner::cpu::duty::CpuLimit;
     use quarry_core::units::{Hash, Height};
 
@@ -428,7 +409,7 @@ mod tests {
         for line in [
             "",
             "--backend none --cpu-limit auto",
-            "--threads 3 --kernel sha2 --midstates 4 --cpu-limit 12.5",
+            "--threads 3 --kernel sha2 --midstates 4 --cpu-limit 12.5 --device a,b --allow-software-gpu",
         ] {
             let parse = |options: Vec<String>| {
                 let words = ["node".to_owned(), "0".to_owned()].into_iter().chain(options);
@@ -455,8 +436,8 @@ mod tests {
         assert!(cli.command.is_none());
         let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
         assert!(matches!(cli.command, Some(Command::Chain(_))));
-        let cli =
-            Cli::try_parse_from("node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2".split(' ')).unwrap();
+        let line = "node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2 --backend cpu --threads 3";
+        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
         assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
         assert_eq!(cli.run.mining.midstates.map(|it| it.0.get()), Some(4));
         for line in [

@@ -2,6 +2,7 @@
 //! what else the machine does hits all of them alike.
 //! Invariant: a figure is a median with its spread, of CPU time where it says so, and its samples are kept.
 
+pub mod cards;
 pub mod machine;
 pub mod report;
 

@@ -4,6 +4,7 @@
 pub mod output;
 
 pub mod bench;
+pub mod devices;
 pub mod devnet;
 pub mod generate;
 pub mod init;
@@ -61,6 +62,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Status(args)) => inspect::status(common, args),
         Some(Command::Verify(args)) => inspect::verify(common, args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Devices(args)) => devices::run(args),
     }
 }
 

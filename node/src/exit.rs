@@ -24,6 +24,8 @@ pub enum Exit {
     NotFound = 6,
     /// The node refuses the transaction.
     Refused = 7,
+    /// No GPU can be used.
+    NoDevice = 8,
 }
 
 impl From<Exit> for ExitCode {

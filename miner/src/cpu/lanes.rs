@@ -10,38 +10,6 @@ use crate::search::Hit;
 use crate::sha256::{self, K};
 use crate::window::{Window, WindowHead};
 
-/// How often each operation of [`Lanes`] is needed; splats cost nothing where they come from memory.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
-pub(super) struct Operations {
-    pub(super) add: u32,
-    pub(super) rotr: u32,
-    pub(super) shr: u32,
-    pub(super) xor3: u32,
-    pub(super) ch: u32,
-    pub(super) maj: u32,
-    pub(super) le: u32,
-}
-
-/// Per vector of nonces: 422.
-pub(super) const PER_VECTOR: Operations =
-    Operations { add: 150, rotr: 136, shr: 68, xor3: 68, ch: 0, maj: 0, le: 0 };
-/// Per vector of nonces and head: 816.
-pub(super) const PER_HEAD: Operations =
-    Operations { add: 305, rotr: 306, shr: 0, xor3: 102, ch: 51, maj: 51, le: 1 };
-
-impl Operations {
-    /// The number of instructions, where each operation takes as many as `cost` says.
-    pub(super) const fn at(&self, cost: &Self) -> u32 {
-        self.add * cost.add
-            + self.rotr * cost.rotr
-            + self.shr * cost.shr
-            + self.xor3 * cost.xor3
-            + self.ch * cost.ch
-            + self.maj * cost.maj
-            + self.le * cost.le
-    }
-}
-
 /// A vector of 32-bit words. Each operation is one or a few instructions.
 ///
 /// The CPU feature is enabled only in the entry function of a kernel, into which everything has to melt: operations and
@@ -141,7 +109,7 @@ fn known_words<L: Lanes>(window: &Window) -> Words<L> {
     kw
 }
 
-/// Calls a macro with each number: a loop over them may or may not be unrolled, at 13 times the cost if not.
+/// Calls a macro with each number: the compiler may leave a loop over them rolled, and then all vectors in memory.
 macro_rules! unroll {
     ($step:ident: $($t:literal)*) => { $( $step!($t); )* };
 }
@@ -261,6 +229,38 @@ fn big_sigma0<L: Lanes>(x: L) -> L {
 #[inline(always)]
 fn big_sigma1<L: Lanes>(x: L) -> L {
     L::xor3(x.rotr::<6>(), x.rotr::<11>(), x.rotr::<25>())
+}
+
+/// How often each operation of [`Lanes`] is needed; splats cost nothing where they come from memory.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub(super) struct Operations {
+    pub(super) add: u32,
+    pub(super) rotr: u32,
+    pub(super) shr: u32,
+    pub(super) xor3: u32,
+    pub(super) ch: u32,
+    pub(super) maj: u32,
+    pub(super) le: u32,
+}
+
+/// Per vector of nonces: 422.
+pub(super) const PER_VECTOR: Operations =
+    Operations { add: 150, rotr: 136, shr: 68, xor3: 68, ch: 0, maj: 0, le: 0 };
+/// Per vector of nonces and head: 816.
+pub(super) const PER_HEAD: Operations =
+    Operations { add: 305, rotr: 306, shr: 0, xor3: 102, ch: 51, maj: 51, le: 1 };
+
+impl Operations {
+    /// The number of instructions, where each operation takes as many as `cost` says.
+    pub(super) const fn at(&self, cost: &Self) -> u32 {
+        self.add * cost.add
+            + self.rotr * cost.rotr
+            + self.shr * cost.shr
+            + self.xor3 * cost.xor3
+            + self.ch * cost.ch
+            + self.maj * cost.maj
+            + self.le * cost.le
+    }
 }
 
 #[cfg(test)]

@@ -3,6 +3,7 @@
 use alloc::collections::BTreeMap;
 use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
+use core::cmp::Reverse;
 
 use crate::chain::{Tip, is_better};
 use crate::message::Status;
@@ -108,12 +109,15 @@ impl Peers {
         claim.is_some_and(|claim| is_better(claim.work, &claim.tip, tip))
     }
 
-    /// The peer that claims the best chain, if that is better than `tip`.
+    /// The peer to fetch a better chain than that of `tip` from: of those that claim one and are not left alone, the
+    /// one whose last failure is longest ago, so that peers whose claims come to nothing cannot keep out the others;
+    /// of equals the one that claims most.
     pub fn best(&self, tip: &Tip, elapsed_us: u64) -> Option<NodeId> {
         let candidates = self.0.iter().filter(|(_, peer)| !peer.stopped && peer.sync_after_us <= elapsed_us);
-        let claims = candidates.filter_map(|(id, peer)| Some((peer.claim?, *id)));
-        let better = claims.filter(|(claim, _)| is_better(claim.work, &claim.tip, tip));
-        better.max_by_key(|(claim, _)| claim.work).map(|(_, id)| id)
+        let claims = candidates.filter_map(|(id, peer)| Some((peer.claim?, peer.sync_after_us, *id)));
+        let better = claims.filter(|(claim, ..)| is_better(claim.work, &claim.tip, tip));
+        let preferred = better.max_by_key(|(claim, failed_us, _)| (Reverse(*failed_us), claim.work));
+        preferred.map(|(.., id)| id)
     }
 
     /// Counts a request; `false` where the peer has asked too much lately.

@@ -96,6 +96,21 @@ impl std::fmt::Display for BackendChoice {
     }
 }
 
+impl std::fmt::Display for KernelChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        f.write_str(self.0.map_or("auto", Kernel::name))
+    }
+}
+
+impl std::fmt::Display for LimitChoice {
+    fn fmt(&self, f: &mut std::fmt::Formatter<'_>) -> std::fmt::Result {
+        match self.0 {
+            Some(limit) => limit.as_percent().fmt(f),
+            None => f.write_str("auto"),
+        }
+    }
+}
+
 impl FromStr for PeerList {
     type Err = String;
 

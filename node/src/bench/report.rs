@@ -1,6 +1,6 @@
 //! The result of a measurement: a table for people, JSON for records and comparisons.
 
-use std::fmt::Write as _;
+use std::fmt::{self, Write as _};
 use std::num::NonZeroUsize;
 use std::time::Duration;
 
@@ -10,6 +10,7 @@ use miner::measure::Elapsed;
 use quarry_core::units::Timestamp;
 use serde::{Deserialize, Serialize};
 
+use crate::bench::cards::Card;
 use crate::bench::machine::Machine;
 use crate::clock;
 
@@ -40,6 +41,8 @@ pub struct Report {
     pub threads: Vec<Threads>,
     /// How long a search takes to end once it is cancelled.
     pub cancel: Option<Latency>,
+    /// The GPUs.
+    pub cards: Vec<Card>,
 }
 
 /// A kernel with a number of midstates on one thread.
@@ -116,7 +119,13 @@ impl Report {
             variants: Vec::new(),
             threads: Vec::new(),
             cancel: None,
+            cards: Vec::new(),
         }
+    }
+
+    /// A report of this machine in which nothing is measured yet.
+    pub fn empty() -> Self {
+        Self::new(Machine::this(), Vec::new())
     }
 
     /// The figures as text.
@@ -124,18 +133,23 @@ impl Report {
         let Machine { cpu, threads, arch, os, features, .. } = &self.machine;
         let frequency = Spread::of(self.frequencies_hz.iter().copied()).map(|it| it.median);
         let mut text = format!("{cpu}, {threads} threads, {arch} {os}, {}\n", features.join(" "));
-        let ghz = frequency.map_or_else(|| "unknown".to_owned(), |hz| format!("{:.2} GHz", hz / 1e9));
-        let _ = writeln!(text, "frequency {ghz}; answers verified: {}\n", self.verified.join(", "));
-        let _ = writeln!(text, "{}", self.variants_table(frequency));
+        if !self.variants.is_empty() {
+            let ghz = frequency.map_or_else(|| "unknown".to_owned(), |hz| format!("{:.2} GHz", hz / 1e9));
+            let _ = writeln!(text, "frequency {ghz}; answers verified: {}\n", self.verified.join(", "));
+            let _ = writeln!(text, "{}", self.variants_table(frequency));
+        }
         if !self.threads.is_empty() {
             let _ = writeln!(text, "\n{}", self.threads_table());
         }
-        if let Some(Latency { samples, p50_s, p99_s, max_s }) = self.cancel {
-            let [p50, p99, max] = [p50_s, p99_s, max_s].map(|seconds| seconds * 1e6);
-            let _ = writeln!(
-                text,
-                "\ncancel latency of {samples}: p50 {p50:.0} us, p99 {p99:.0} us, max {max:.0} us"
-            );
+        if let Some(latency) = self.cancel {
+            let _ = writeln!(text, "\n{latency}");
+        }
+        for card in &self.cards {
+            let _ =
+                writeln!(text, "\n{}, {}; answers verified\n\n{}", card.name, card.driver, cards_table(card));
+            if let Some(latency) = card.cancel {
+                let _ = writeln!(text, "\n{latency}");
+            }
         }
         text
     }
@@ -273,6 +287,28 @@ impl Spread {
         figures.sort_unstable_by(f64::total_cmp);
         Some(Self { min: *figures.first()?, median: figures[figures.len() / 2], max: *figures.last()? })
     }
+}
+
+impl fmt::Display for Latency {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let Self { samples, p50_s, p99_s, max_s } = self;
+        let [p50, p99, max] = [p50_s, p99_s, max_s].map(|seconds| seconds * 1e6);
+        write!(f, "cancel latency of {samples}: p50 {p50:.0} us, p99 {p99:.0} us, max {max:.0} us")
+    }
+}
+
+fn cards_table(card: &Card) -> Table {
+    let mut table = table(&["variant", "GH/s (device)", "GH/s (clock)", "batches", "hashes a batch"]);
+    for row in &card.variants {
+        table.add_row([
+            row.variant.clone(),
+            row.by_device_clock.map_or_else(|| "no clock".into(), |rate| format!("{:.3}", rate / 1e9)),
+            format!("{:.3}", row.by_wall / 1e9),
+            row.batches.to_string(),
+            row.batch_hashes.to_string(),
+        ]);
+    }
+    table
 }
 
 fn table(columns: &[&str]) -> Table {

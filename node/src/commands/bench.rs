@@ -10,7 +10,7 @@ use miner::cpu::kernel::Kernel;
 
 use crate::args::BenchArgs;
 use crate::bench::report::{Report, SCHEMA};
-use crate::bench::{self, Plan, Watcher};
+use crate::bench::{self, Plan, Watcher, cards};
 use crate::commands::node::stop_signal;
 use crate::commands::output::say;
 use crate::exit::{Exit, OrExit as _};
@@ -46,8 +46,11 @@ pub fn run(args: &BenchArgs) -> Result<Exit> {
         .context("the bar's look")?;
     let bar = ProgressBar::new(1).with_style(style);
     let mut progress = Progress { bar: bar.clone(), stop: stop_signal(false)? };
-    let report = bench::run(&plan, &mut progress)?;
+    let mut report = if args.backend == "gpu" { Report::empty() } else { bench::run(&plan, &mut progress)? };
     bar.finish_and_clear();
+    if args.backend != "cpu" {
+        report.cards = cards::measure(&args.device, args.backend == "gpu")?;
+    }
     if args.json {
         say!("{}", serde_json::to_string(&report)?)?;
     } else {

@@ -161,8 +161,21 @@ fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<A
 fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
     let Some(backend) = args.backend.0 else { return Ok(None) };
     let cpu_limit = args.cpu_limit.0.unwrap_or_else(ec2::cpu_limit);
-    let options = miner::Options { threads: args.threads, kernel: args.kernel.0, cpu_limit };
-    let search = backend.open(&options).with_context(|| format!("opening backend {backend}"))?;
+    let options = miner::Options {
+        threads: args.threads,
+        kernel: args.kernel.0,
+        cpu_limit,
+        devices: args.device.clone(),
+        allow_software_gpu: args.allow_software_gpu,
+    };
+    let search = backend.open(&options).map_err(|error| {
+        let exit = match &error {
+            #[cfg(feature = "gpu")]
+            miner::backend::OpenError::Gpu(_) => Exit::NoDevice,
+            _ => Exit::Failed,
+        };
+        exit.hinted(error, "`node devices` lists what there is; `--backend cpu` does without")
+    })?;
     Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
 }
 

@@ -21,6 +21,7 @@ use std::path::{Path, PathBuf};
 use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
 use std::thread::{self, JoinHandle};
+use std::time::{Duration, Instant};
 
 use crossbeam_channel::{Receiver, Sender};
 use quarry_core::units::NodeId;
@@ -34,6 +35,10 @@ use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Tran
 
 pub(crate) use progress::Position;
 
+/// How long an inbox that is taken may be taken yet.
+const TAKEN_PATIENCE: Duration = Duration::from_millis(300);
+/// How often to look whether it still is.
+const TAKEN_LOOK: Duration = Duration::from_millis(5);
 /// More would be read into memory at once.
 const MESSAGE_BYTES_MAX: usize = 64 << 20;
 
@@ -205,9 +210,16 @@ fn lock(inbox: &Path, id: NodeId) -> Result<File, TransportError> {
         .truncate(false)
         .open(&path)
         .map_err(TransportError::io("open", &path))?;
-    match file.try_lock() {
-        Ok(()) => Ok(file),
-        Err(TryLockError::WouldBlock) => Err(TransportError::InboxTaken { id, inbox: inbox.to_owned() }),
-        Err(TryLockError::Error(error)) => Err(TransportError::io("lock", &path)(error)),
+    let deadline = Instant::now() + TAKEN_PATIENCE;
+    loop {
+        match file.try_lock() {
+            Ok(()) => return Ok(file),
+            // A process that is just ending, or a child of it that has not begun its own program, may hold it yet.
+            Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(TAKEN_LOOK),
+            Err(TryLockError::WouldBlock) => {
+                return Err(TransportError::InboxTaken { id, inbox: inbox.to_owned() });
+            }
+            Err(TryLockError::Error(error)) => return Err(TransportError::io("lock", &path)(error)),
+        }
     }
 }

@@ -184,8 +184,8 @@ impl<S: Store> Node<S> {
         // A block may be too far ahead of a clock that is a little slow: that is worth asking again soon. A chain that
         // ours has overtaken is no fault of the peer: its next status tells. One that it claims and has not is.
         let is_overtaken = reason == SyncFailure::NoBetter && !self.peers.is_ahead(peer, &self.tip);
-        let back_off_us = if is_overtaken { 0 } else { BACK_OFF_US };
-        self.peers.back_off(peer, now.elapsed_us + back_off_us);
+        let until_us = if is_overtaken { 0 } else { now.elapsed_us + BACK_OFF_US };
+        self.peers.back_off(peer, until_us);
         effects.push(Effect::Tell(Notice::SyncFailed { peer, reason }));
     }
 }

@@ -103,6 +103,8 @@ proptest! {
             prop_assert_eq!(&reopened.store().path, &rig.store().path);
             prop_assert_eq!(&reopened.store().balances, &rig.store().balances);
             prop_assert_eq!(&reopened.store().mined, &rig.store().mined);
+            let stored: Vec<TxId> = reopened.store().mempool.values().map(|it| it.id()).collect();
+            prop_assert_eq!(waiting(&reopened), stored);
             let kept: BTreeSet<TxId> = waiting(&reopened).into_iter().collect();
             let mined: BTreeSet<TxId> = tree_of(&reopened);
             prop_assert!(waited.iter().all(|id| kept.contains(id) || mined.contains(id)));

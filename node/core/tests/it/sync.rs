@@ -453,6 +453,28 @@ fn a_peer_that_claims_what_it_has_not_makes_room_for_others() {
     assert!(asks(&claim(&mut rig, PEER, 3_000)), "but not for ever");
 }
 
+/// The peer that claims most was asked first whenever it was not being left alone. Four peers that claim much and never
+/// answer, ten seconds each, took turns at being asked: nobody else ever was.
+#[test]
+fn peers_that_never_answer_do_not_keep_others_from_being_asked() {
+    let mut rig = Rig::new();
+    let liars: Vec<NodeId> = (10..15).map(NodeId).collect();
+    rig.step(Event::Peers([&[SELF, PEER], &liars[..]].concat()));
+    let end = rig.now.elapsed_us + 120 * SECOND_US;
+    let mut asked = 0;
+    while rig.now.elapsed_us < end {
+        for liar in &liars {
+            claim(&mut rig, *liar, 1000);
+        }
+        claim(&mut rig, PEER, 5);
+        asked += usize::from(rig.node.syncing() == Some(PEER));
+        let step = (rig.node.deadline() - rig.now.elapsed_us).min(SECOND_US);
+        rig.advance(step);
+        rig.step(Event::Tick);
+    }
+    assert!(0 < asked);
+}
+
 #[test]
 fn a_peer_that_we_overtook_is_not_to_blame() {
     let mut rig = Rig::new();
@@ -549,4 +571,46 @@ fn a_status_is_answered_where_that_is_wanted() {
     assert!(!reply.reply_wanted, "or the two would answer each other for ever");
     status.reply_wanted = false;
     assert!(rig.receive(Some(PEER), &Message::Status(status)).sent.is_empty());
+}
+
+/// Headers are followed in the hope that they prove more work in the end, but not for ever.
+#[test]
+fn a_chain_that_never_gets_better_is_given_up() {
+    use quarry_core::chain::Tip;
+    use quarry_core::network::Difficulty;
+    use quarry_core::store::{Changes, Overlay};
+    use quarry_core::sync::{Next, SYNC_HEADERS_MAX, Sync};
+
+    // The easiest difficulty there is, so that millions of headers can be made; and a tip that no such chain reaches.
+    let difficulty = Difficulty::Bits(Bits(0x2100_ffff));
+    let rig = Rig::with(&NetworkFile { difficulty, ..network_file() });
+    let network = rig.network();
+    let tip = Tip { work: Work::from_be_bytes([0xff; 32]), ..*rig.node.tip() };
+    let (base, now) = (Changes::default(), quarry_core::units::Timestamp::MAX);
+    let overlay = Overlay::new(rig.store(), &base);
+    let mut sync = Sync::new(PEER);
+    let mut last = network.genesis;
+    let mut hash = last.hash();
+    let target = network.bits.target().unwrap();
+    for batch in 1.. {
+        let mut headers = Vec::with_capacity(HEADERS_MAX);
+        for _ in 0..HEADERS_MAX {
+            let index = last.index.next();
+            let timestamp = last.timestamp.saturating_add(1);
+            last = Header { prev_hash: hash, index, timestamp, nonce: 0, ..last };
+            hash = last.hash();
+            while !target.is_met_by(&hash) {
+                last.nonce += 1;
+                hash = last.hash();
+            }
+            headers.push(last);
+        }
+        let next = sync.headers(&headers, true, &tip, &overlay, network, now).unwrap();
+        if batch * HEADERS_MAX < SYNC_HEADERS_MAX {
+            assert_eq!(next, Ok(Next::Headers(Some(hash))));
+        } else {
+            assert_eq!(next, Err(SyncFailure::TooLong(SYNC_HEADERS_MAX)));
+            break;
+        }
+    }
 }

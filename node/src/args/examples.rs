@@ -1,0 +1,49 @@
+//! The examples that `--help` ends with.
+
+/// For `node --help`.
+pub(super) const EXAMPLES: &str = "\
+Examples:
+  node devnet                      four nodes and a generator, until Ctrl-C
+  node 0 --backend cpu             node 0, mining with the CPU
+  node generate --rate 2           two random transactions a second
+  node send --from node0 --to node1 --amount 0.50
+  node chain                       the newest blocks
+  node block 1 --raw | sha256sum   the hash of block 1, by another program
+  watch cat blockchain0.txt        what node 0 believes, live
+
+Exit codes:
+  0 done              1 failed                   2 wrong usage or settings
+  3 a broken rule     4 in use by a running node 5 files of another network
+  6 not found         7 transaction refused      8 no GPU can be used";
+
+/// For `node devnet --help`.
+pub(super) const DEVNET_EXAMPLES: &str = "\
+Examples:
+  node devnet                            until Ctrl-C; the next one goes on
+  node devnet --fresh                    from the first block again
+  node devnet --dir /tmp/d --nodes 7 --difficulty 4 --rate 20
+
+While it runs, in another terminal:
+  watch cat devnet/blockchain0.txt       the chain as node 0 sees it
+  node status --node 2 --dir devnet      node 2: its process, peers, counters
+  kill -9 PROCESS; node 2 --dir devnet   node 2 catches up with the others";
+
+/// For `node generate --help`.
+pub(super) const GENERATE_EXAMPLES: &str = "\
+Examples:
+  node generate                          one a second until Ctrl-C
+  node generate --rate max --count 1000  a thousand as fast as possible
+  node generate --seed 7 --count 10      the same choices every time";
+
+/// For `node send --help`.
+pub(super) const SEND_EXAMPLES: &str = "\
+Examples:
+  node send --from node0 --to node1 --amount 0.50     from an open account
+  node send --key key.toml --to node1 --amount 0.50   from a key's account";
+
+/// For `node init --help`.
+pub(super) const INIT_EXAMPLES: &str = "\
+Examples:
+  node init --open                       four open accounts of 10.00 each
+  node init --accounts 2 --reward 0.25   two keys, and a reward for each block
+  node send --key node0.key.toml --to node1 --amount 1.00";
