@@ -194,6 +194,7 @@ impl Process {
     fn stop(mut self) {
         drop(self.stdin.take());
         assert_eq!(self.wait().code(), Some(0), "{}: {}", self.name, self.log());
+        assert!(!self.log().contains("panicked"), "{}: {}", self.name, self.log());
     }
 
     fn wait(&mut self) -> ExitStatus {
