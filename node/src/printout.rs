@@ -169,7 +169,12 @@ fn ledger(id: NodeId, network: &Network, snapshot: &Snapshot) -> Result<String> 
 /// Replaces a file as a whole.
 fn replace(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_extension("txt.tmp");
-    fs::write(&draft, text).with_context(|| format!("writing {}", draft.display()))?;
+    fs::write(&draft, text)
+        .inspect_err(|_| {
+            // Half a file would take up what little room there is.
+            let _ = fs::remove_file(&draft);
+        })
+        .with_context(|| format!("writing {}", draft.display()))?;
     fs::rename(&draft, path).with_context(|| format!("replacing {}", path.display()))
 }
 

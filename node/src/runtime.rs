@@ -18,6 +18,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::control::{self, Ask, NodeStatus, PeerStatus};
+use crate::exit::OrExit as _;
 use crate::mining::{Mined, Mining};
 use crate::notices::{self, Journal};
 use crate::printout::Printout;
@@ -219,7 +220,10 @@ impl Runtime {
             self.node
                 .store_mut()
                 .apply(&changes)
-                .context("the node cannot go on: writing its store failed")?;
+                .context("the node cannot go on: writing its store failed")
+                .or_hint(|| {
+                    "once the disk has room and works, start it again: the store is as it last was".into()
+                })?;
         }
         for effect in &turn.effects {
             if let Effect::Send { announcement: Some(number), .. } = effect {
