@@ -38,6 +38,14 @@ impl Journal {
         }
     }
 
+    /// Counts and logs what the transport has met, which may be of a sender's making, too.
+    pub fn trouble(&mut self, trouble: &TransportError, elapsed_us: u64) {
+        self.count("transport_troubles");
+        if self.may_log_refusal(elapsed_us) {
+            warn!("{trouble}");
+        }
+    }
+
     /// Whether there is still room for a refusal in this second's log. Anybody who can send can be refused.
     fn may_log_refusal(&mut self, elapsed_us: u64) -> bool {
         let second = elapsed_us / 1_000_000;

@@ -202,8 +202,7 @@ impl Runtime {
             }
             Incoming::Peers(_) => Ok(()),
             Incoming::Trouble(trouble) => {
-                warn!("{trouble}");
-                self.state.journal.count("transport_troubles");
+                self.state.journal.trouble(&trouble, self.clock.now().elapsed_us);
                 Ok(())
             }
         }
