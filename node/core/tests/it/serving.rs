@@ -101,6 +101,21 @@ fn peers_come_and_go() {
     ));
 }
 
+/// A peer whose message came before the transport's list was taken for one that had been greeted already: after a
+/// start with a full inbox nobody was asked how far the network is until the next round of statuses.
+#[test]
+fn a_peer_that_speaks_before_it_is_listed_is_greeted_when_it_is() {
+    let mut rig = Rig::new().reopened_without_peers();
+    rig.receive(Some(PEER), &Message::Bye { from: PEER, nonce: 1 });
+    let outcome = rig.step(Event::Peers(vec![SELF, PEER]));
+    assert_eq!(outcome.notices, [Notice::PeerJoined(PEER)]);
+    assert!(matches!(&outcome.sent[..], [(PEER, Message::Status(status))] if status.reply_wanted));
+    // One that is never listed is forgotten without a word.
+    rig.receive(Some(BYSTANDER), &Message::Bye { from: BYSTANDER, nonce: 1 });
+    assert_eq!(rig.step(Event::Peers(vec![SELF, PEER])).notices, []);
+    assert_eq!(rig.node.peers().ids(), [PEER]);
+}
+
 #[test]
 fn a_status_is_answered_where_that_is_wanted() {
     let mut rig = Rig::new();
