@@ -59,8 +59,9 @@ impl Printout {
                 tracing::warn!("{error:#}");
             }
         };
-        let thread =
-            std::thread::Builder::new().name("printout".into()).spawn(move || keep_writing(&woken, write))?;
+        let thread = std::thread::Builder::new()
+            .name("printout".into())
+            .spawn(move || keep_writing(&woken, INTERVAL, write))?;
         Ok(Self { wake: Some(wake), thread: Some(thread) })
     }
 
@@ -82,7 +83,7 @@ impl Drop for Printout {
 }
 
 /// Writes after each wake-up, though not too often, until the other end hangs up.
-fn keep_writing(woken: &Receiver<()>, write: impl Fn()) {
+fn keep_writing(woken: &Receiver<()>, interval: Duration, write: impl Fn()) {
     let mut is_due = false;
     loop {
         if !is_due && woken.recv().is_err() {
@@ -91,7 +92,7 @@ fn keep_writing(woken: &Receiver<()>, write: impl Fn()) {
         is_due = false;
         let started = Instant::now();
         write();
-        let next = started + INTERVAL.max(started.elapsed() * PAUSE_FACTOR);
+        let next = started + interval.max(started.elapsed() * PAUSE_FACTOR);
         loop {
             match woken.recv_deadline(next) {
                 Ok(()) => is_due = true,
@@ -170,4 +171,30 @@ fn replace(path: &Path, text: &str) -> Result<()> {
     let draft = path.with_extension("txt.tmp");
     fs::write(&draft, text).with_context(|| format!("writing {}", draft.display()))?;
     fs::rename(&draft, path).with_context(|| format!("replacing {}", path.display()))
+}
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::{AtomicU32, Ordering};
+
+    use super::*;
+
+    #[test]
+    fn the_last_change_is_written_and_a_stop_does_not_wait_for_the_pause() {
+        const LONG: Duration = Duration::from_secs(600);
+        let writes = AtomicU32::new(0);
+        let write = || _ = writes.fetch_add(1, Ordering::Relaxed);
+        let (wake, woken) = bounded::<()>(1);
+        let started = Instant::now();
+        std::thread::scope(|scope| {
+            let woken = &woken;
+            scope.spawn(move || keep_writing(woken, LONG, write));
+            wake.send(()).unwrap();
+            // There is room for this one only once the first write has begun: it falls into the pause.
+            wake.send(()).unwrap();
+            drop(wake);
+        });
+        assert_eq!(writes.into_inner(), 2);
+        assert!(started.elapsed() < LONG);
+    }
 }

@@ -88,7 +88,7 @@ impl Place {
         serde_json::from_slice(&self.run(arguments).succeeds().stdout).unwrap()
     }
 
-    /// Starts a node that mines with one thread, and waits until it answers.
+    /// Starts a node that mines with one thread of the CPU, and waits until it answers.
     fn start(&self, id: u16, arguments: &[&str]) -> Process {
         let process = self.spawn(id, arguments);
         eventually(&process.name, || self.status(id));
@@ -99,8 +99,10 @@ impl Place {
     fn spawn(&self, id: u16, arguments: &[&str]) -> Process {
         let id = id.to_string();
         let mut all = vec![id.as_str(), "--until-stdin-closes"];
-        if !arguments.contains(&"--threads") {
-            all.extend(["--threads", "1"]);
+        for pair in [["--threads", "1"], ["--backend", "cpu"]] {
+            if !arguments.contains(&pair[0]) {
+                all.extend(pair);
+            }
         }
         self.process(&format!("node {id}"), all.into_iter().chain(arguments.iter().copied()))
     }
@@ -192,6 +194,7 @@ impl Process {
     fn stop(mut self) {
         drop(self.stdin.take());
         assert_eq!(self.wait().code(), Some(0), "{}: {}", self.name, self.log());
+        assert!(!self.log().contains("panicked"), "{}: {}", self.name, self.log());
     }
 
     fn wait(&mut self) -> ExitStatus {

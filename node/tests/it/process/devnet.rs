@@ -9,7 +9,19 @@ use super::{Place, files};
 #[test]
 fn a_devnet_ends_with_agreement_and_all_its_money() {
     let place = Place::new();
-    let arguments = ["devnet", "--difficulty", "5", "--duration", "6", "--rate", "5", "--threads", "1"];
+    let arguments = [
+        "devnet",
+        "--difficulty",
+        "5",
+        "--duration",
+        "6",
+        "--rate",
+        "5",
+        "--backend",
+        "cpu",
+        "--threads",
+        "1",
+    ];
     let outcome = place.run(arguments).succeeds();
     let text = outcome.text();
     for part in
@@ -37,7 +49,9 @@ fn a_devnet_ends_with_agreement_and_all_its_money() {
         place.run(["verify", "--node", &id.to_string()]).succeeds();
     }
     // The next one goes on from there, and refuses to change what cannot be changed.
-    let outcome = place.run(["devnet", "--duration", "1", "--rate", "0", "--threads", "1"]).succeeds();
+    let outcome = place
+        .run(["devnet", "--duration", "1", "--rate", "0", "--backend", "cpu", "--threads", "1"])
+        .succeeds();
     assert!(outcome.text().contains(&format!("height {}", chain[0].index)), "{}", outcome.text());
     place.run(["devnet", "--duration", "1", "--difficulty", "4"]).exits(5).says("--fresh");
 }

@@ -43,7 +43,19 @@ fn a_node_stops_promptly_whoever_asks() {
 fn a_devnet_leaves_nothing_running() {
     for signal in ["INT", "TERM", "HUP", "KILL"] {
         let place = Place::new();
-        let arguments = ["devnet", "--nodes", "2", "--difficulty", "12", "--threads", "1", "--rate", "50"];
+        let arguments = [
+            "devnet",
+            "--nodes",
+            "2",
+            "--difficulty",
+            "12",
+            "--backend",
+            "cpu",
+            "--threads",
+            "1",
+            "--rate",
+            "50",
+        ];
         let mut devnet = place.process("devnet", arguments);
         let pids = [0, 1].map(|id| {
             let answers = || place.status(id).filter(|status| 0 < status.mempool);
@@ -69,7 +81,18 @@ fn a_devnet_leaves_nothing_running() {
 fn a_devnet_stops_when_nobody_reads_it() {
     let place = Place::new();
     let mut command = super::program();
-    command.args(["devnet", "--nodes", "2", "--difficulty", "12", "--threads", "1", "--dir"]);
+    command.args([
+        "devnet",
+        "--nodes",
+        "2",
+        "--difficulty",
+        "12",
+        "--backend",
+        "cpu",
+        "--threads",
+        "1",
+        "--dir",
+    ]);
     let stderr = place.path().join("stderr");
     let child = command
         .arg(place.path())
@@ -132,7 +155,8 @@ fn a_rude_client_of_the_socket_holds_up_nobody() {
 #[test]
 fn a_node_killed_by_hand_comes_back_by_hand() {
     let place = Place::new();
-    let arguments = ["devnet", "--nodes", "3", "--difficulty", "3", "--threads", "1", "--rate", "10"];
+    let arguments =
+        ["devnet", "--nodes", "3", "--difficulty", "3", "--backend", "cpu", "--threads", "1", "--rate", "10"];
     let mut devnet = place.process("devnet", arguments);
     let height = |id| place.status(id).map_or(0, |status| status.height.0);
     eventually("blocks are mined", || (3 < height(1)).then_some(()));
