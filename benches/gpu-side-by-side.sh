@@ -109,24 +109,25 @@ print_table() {
 }
 
 run() {
-  local dir sms products midstates seconds=${SECONDS_PER_ROW:-3} device=${DEVICE:-NVIDIA}
+  local dir native sms products midstates seconds=${SECONDS_PER_ROW:-3} device=${DEVICE:-NVIDIA}
   dir=$(cd "$1" && pwd)
   OUT=${OUT:-${TMPDIR:-/tmp}/gpu-side-by-side}
   mkdir -p "$OUT"
   { uname -a; nvidia-smi; nvidia-smi -q -d CLOCK,POWER; nvcc --version; } >"$OUT/machine.log" 2>&1 || true
   find_vulkan "$dir"
-  if nvcc -O3 -std=c++17 -arch=native -o "$OUT/yardstick" "$dir/yardstick.cu" >"$OUT/nvcc.log" 2>&1; then
-    for midstates in 1 2 4; do
-      for products in 0 1 2; do
-        measure "cuda M=$midstates products=$products" "$OUT/yardstick" "$seconds" "$midstates" "$products"
-        measure "wgsl M=$midstates products=$products" "$dir/gpu_table" "$device" "$seconds" "$midstates" "$products"
-      done
-    done
-    measure "cuda M=1 products=0 again" "$OUT/yardstick" "$seconds" 1 0
-  else
+  native=$OUT/yardstick
+  if ! nvcc -O3 -std=c++17 -arch=native -o "$native" "$dir/yardstick.cu" >"$OUT/nvcc.log" 2>&1; then
     echo "-- yardstick: nvcc fails"
     tail -3 "$OUT/nvcc.log"
+    native=''
   fi
+  for midstates in 1 2 4; do
+    for products in 0 1 2; do
+      [ -z "$native" ] || measure "cuda M=$midstates products=$products" "$native" "$seconds" "$midstates" "$products"
+      measure "wgsl M=$midstates products=$products" "$dir/gpu_table" "$device" "$seconds" "$midstates" "$products"
+    done
+  done
+  [ -z "$native" ] || measure "cuda M=1 products=0 again" "$native" "$seconds" 1 0
   measure "our backend" "$dir/gpu_table" "$device" "$seconds" best
   hashcat_row "$dir"
   sms=$({ grep -hoE '[0-9]+ SMs' "$OUT"/cuda-*.log || true; } | head -1 | cut -d' ' -f1)

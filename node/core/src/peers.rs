@@ -1,7 +1,6 @@
 //! The other nodes: who is there, where each stands, and how much each may ask.
 
 use alloc::collections::BTreeMap;
-use alloc::collections::btree_map::Entry;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -27,6 +26,8 @@ pub struct Peer {
     pub heard_us: Option<u64>,
     /// Whether it has said that it stops.
     pub stopped: bool,
+    /// Whether the transport has said that it is there; its messages may come first.
+    is_listed: bool,
     sync_after_us: u64,
     minute_start_us: u64,
     requests: u32,
@@ -56,14 +57,18 @@ impl Peers {
 
     /// Takes over the transport's list; answers who is new and who has gone.
     pub fn update(&mut self, members: &[NodeId]) -> (Vec<NodeId>, Vec<NodeId>) {
-        let gone: Vec<_> = self.0.keys().filter(|id| !members.contains(id)).copied().collect();
-        for id in &gone {
-            self.0.remove(id);
-        }
+        let mut gone = Vec::new();
+        self.0.retain(|id, peer| {
+            let is_there = members.contains(id);
+            if !is_there && peer.is_listed {
+                gone.push(*id);
+            }
+            is_there
+        });
         let mut joined = Vec::new();
         for id in members {
-            if let Entry::Vacant(entry) = self.0.entry(*id) {
-                entry.insert(Peer::default());
+            let peer = self.0.entry(*id).or_default();
+            if !core::mem::replace(&mut peer.is_listed, true) {
                 joined.push(*id);
             }
         }

@@ -24,7 +24,7 @@ pub struct World {
     pub machines: Vec<Machine>,
     /// What happened so far.
     pub counts: Counts,
-    /// Every transaction that a node once had durably waiting or mined, with the time at which it was made.
+    /// Every transaction that a node once had durably waiting.
     pub admitted: BTreeMap<TxId, Transaction>,
     /// What honest nodes never say of each other, and did.
     pub complaints: Vec<String>,

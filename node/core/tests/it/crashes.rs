@@ -65,7 +65,7 @@ fn waiting(rig: &Rig) -> Vec<TxId> {
 }
 
 proptest! {
-    #![proptest_config(ProptestConfig { cases: 60, failure_persistence: None, ..ProptestConfig::default() })]
+    #![proptest_config(ProptestConfig { cases: 40, failure_persistence: None, ..ProptestConfig::default() })]
 
     #[test]
     fn a_crash_after_any_commit_loses_nothing((network, happenings) in happenings()) {

@@ -1,6 +1,7 @@
 //! The protocol core as its caller sees it: events into [`quarry_core::node::Node::step`], effects out of it.
 #![expect(clippy::unwrap_used, reason = "a test that cannot go on has failed")]
 
+mod bad_peers;
 mod blocks;
 mod codec;
 mod crashes;
@@ -14,5 +15,6 @@ mod recipes;
 mod relay;
 mod reorganisations;
 mod rig;
+mod serving;
 mod sync;
 mod transactions;
