@@ -159,7 +159,8 @@ impl Screen {
                 lines.push(format!("start node {id} again: {program} {id} --dir {place}"));
             }
         }
-        let width = table.width().map_or(80, usize::from).max(1);
+        // Some terminals do not know their width, and say 0.
+        let width = table.width().map(usize::from).filter(|width| 0 < *width).unwrap_or(80);
         let mut text = String::new();
         if 0 < self.lines {
             // Up to the table's first line, and clear from there.
