@@ -236,3 +236,24 @@ fn the_log_is_json_where_that_is_wanted() {
     assert_eq!(mined["fields"]["hash"].as_str().unwrap().len(), 64, "whole, for programs");
     assert_eq!(lines.last().unwrap()["fields"]["message"], "stopped");
 }
+
+/// Whether there is a card depends on the machine; what is said about it must fit together on all.
+#[cfg(feature = "gpu")]
+#[test]
+fn devices_says_what_there_is_and_why_it_cannot_be_used() {
+    let mut command = program();
+    command.args(["devices", "--json"]);
+    let outcome = run(command);
+    let json: Value = serde_json::from_slice(&outcome.stdout).unwrap();
+    let devices = json["devices"].as_array().unwrap();
+    let used = devices.iter().filter(|device| device["usedByDefault"] == true).count();
+    match outcome.code {
+        Some(0) => assert!(0 < used && json["problem"].is_null(), "{json}"),
+        Some(8) => {
+            let codes = ["no-loader", "no-manifest", "driver-fails", "software-only"];
+            assert!(used == 0 && codes.contains(&json["problem"]["code"].as_str().unwrap()), "{json}");
+            assert!(!json["problem"]["text"].as_str().unwrap().is_empty());
+        }
+        other => panic!("{other:?}: {}", outcome.stderr),
+    }
+}
