@@ -303,7 +303,7 @@ fn expect(receiver: &dyn Transport, numbers: std::ops::Range<u32>) -> Vec<Receip
 /// How many transactions come before the block where each takes the receiver so long.
 fn transactions_before_block(receiver: &dyn Transport, pace: Duration) -> u32 {
     let is_block = |_: &u32| {
-        std::thread::sleep(pace);
+        thread::sleep(pace);
         text(&receive(receiver)) == "block"
     };
     (0..).find(is_block).unwrap()
