@@ -109,8 +109,8 @@ fn mesh_node(id: u16, each: u32, dir: &Path) {
             while let Some(incoming) = next {
                 match incoming {
                     Incoming::Delivery(delivery) => receipts.push(delivery.receipt),
-                    Incoming::Trouble(trouble) => panic!("{trouble}"),
-                    Incoming::Peers(_) | Incoming::Sent(_) => {}
+                    Incoming::Trouble(trouble) | Incoming::Ended(trouble) => panic!("{trouble}"),
+                    Incoming::Peers(_) | Incoming::Sent(_) | Incoming::Recovered(_) => {}
                 }
                 next = if receipts.len() < 256 { node.incoming().try_recv().ok() } else { None };
             }

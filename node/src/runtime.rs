@@ -205,6 +205,11 @@ impl Runtime {
                 self.state.journal.trouble(&trouble, self.clock.now().elapsed_us);
                 Ok(())
             }
+            Incoming::Recovered(recovery) => {
+                info!("{recovery}");
+                Ok(())
+            }
+            Incoming::Ended(error) => Err(error).context("the transport has stopped"),
         }
     }
 

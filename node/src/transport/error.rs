@@ -10,12 +10,12 @@ use quarry_core::units::NodeId;
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
     /// Another process runs a node with this id.
-    #[error("node {id} is already running: another process holds its inbox {}", inbox.display())]
+    #[error("node {id} is already running: {holder}")]
     InboxTaken {
         /// The id that was asked for.
         id: NodeId,
-        /// Where its inbox is.
-        inbox: PathBuf,
+        /// Who holds which inbox, as a sentence.
+        holder: String,
     },
     /// The message is larger than the transport carries.
     #[error("a message of {bytes} bytes exceeds the limit of {bytes_max}")]
@@ -58,6 +58,9 @@ pub enum TransportError {
         "not a client name of 1 to 32 lower-case letters, digits and dashes that begins with a letter: `{0}`"
     )]
     ClientName(String),
+    /// This part of the transport is still to come.
+    #[error("not built yet")]
+    Unfinished,
     /// The operating system refused.
     #[error("cannot {doing} {}: {reason}", path.display())]
     Io {

@@ -16,10 +16,12 @@ mod recent;
 
 use std::collections::BTreeSet;
 use std::fs::{self, File, OpenOptions, TryLockError};
+use std::io::ErrorKind;
+use std::os::unix::fs::MetadataExt;
 use std::os::unix::net::UnixDatagram;
 use std::path::{Path, PathBuf};
-use std::sync::Arc;
 use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::{Arc, Mutex};
 use std::thread::{self, JoinHandle};
 use std::time::{Duration, Instant};
 
@@ -31,7 +33,9 @@ use crate::transport::local::inbox::Inbox;
 use crate::transport::local::outbox::Outbox;
 use crate::transport::local::progress::Progress;
 use crate::transport::local::pump::Pump;
-use crate::transport::{Handover, Incoming, Outgoing, Receipt, ReceiptInner, Transport, TransportError};
+use crate::transport::{
+    Handover, Incoming, Outgoing, Receipt, ReceiptInner, Transport, TransportError, Usage,
+};
 
 pub(crate) use progress::Position;
 
@@ -79,11 +83,10 @@ impl Default for Options {
 pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, TransportError> {
     let options = options.bounded();
     let inbox = names::inbox(dir, id);
-    fs::create_dir_all(&inbox).map_err(TransportError::io("create", &inbox))?;
     let lock = lock(&inbox, id)?;
     let (running, incoming) = Running::start(dir, id, &options, lock)?;
     let outbox = Outbox::new(dir, names::Sender::Node(id), options)?;
-    Ok(Local { outbox, incoming, running: Some(running) })
+    Ok(Local { outbox, incoming, running: Mutex::new(Some(running)) })
 }
 
 /// A sender without an inbox, such as the generator: it never receives anything.
@@ -91,7 +94,7 @@ pub fn join(dir: &Path, id: NodeId, options: Options) -> Result<Local, Transport
 /// `name` begins its file names, which are made unique, so any number of clients may share a name.
 pub fn client(dir: &Path, name: &str, options: Options) -> Result<Local, TransportError> {
     let outbox = Outbox::new(dir, names::Sender::client(name)?, options.bounded())?;
-    Ok(Local { outbox, incoming: crossbeam_channel::never(), running: None })
+    Ok(Local { outbox, incoming: crossbeam_channel::never(), running: Mutex::default() })
 }
 
 /// The inboxes that exist under `dir`; none where there is no such directory yet.
@@ -104,7 +107,7 @@ pub fn inboxes(dir: &Path) -> Result<BTreeSet<NodeId>, TransportError> {
 pub struct Local {
     outbox: Outbox,
     incoming: Receiver<Incoming>,
-    running: Option<Running>,
+    running: Mutex<Option<Running>>,
 }
 
 impl Transport for Local {
@@ -117,14 +120,31 @@ impl Transport for Local {
     }
 
     fn acknowledge(&self, receipts: Vec<Receipt>) -> Result<(), TransportError> {
-        let Some(running) = &self.running else {
+        let running = self.running.lock().expect("nothing that holds the lock panics");
+        let Some(running) = &*running else {
             return Ok(());
         };
-        let positions = receipts.into_iter().map(|Receipt(ReceiptInner::Local(position))| position);
+        let positions = receipts.into_iter().filter_map(|Receipt(receipt)| match receipt {
+            ReceiptInner::Local(position) => Some(position),
+            #[cfg(feature = "sqs")]
+            ReceiptInner::Sqs(_) => None,
+        });
         if running.progress.acknowledge(positions)? {
             running.wake();
         }
         Ok(())
+    }
+
+    fn leave(&self) -> Result<(), TransportError> {
+        let mut running = self.running.lock().expect("nothing that holds the lock panics");
+        match running.take() {
+            Some(mut running) => running.remove(),
+            None => Ok(()),
+        }
+    }
+
+    fn usage(&self) -> Usage {
+        Usage::default()
     }
 }
 
@@ -172,10 +192,19 @@ impl Running {
     fn wake(&self) {
         let _when_full_it_is_woken_already = self.wake.try_send(());
     }
-}
 
-impl Drop for Running {
-    fn drop(&mut self) {
+    /// Removes the inbox while it is locked, so that whoever opens it next makes a new one.
+    fn remove(&mut self) -> Result<(), TransportError> {
+        self.stop();
+        match fs::remove_dir_all(&self.inbox) {
+            Err(error) if error.kind() != ErrorKind::NotFound => {
+                Err(TransportError::io("remove", &self.inbox)(error))
+            }
+            _ => Ok(()),
+        }
+    }
+
+    fn stop(&mut self) {
         self.stop.store(true, Ordering::Relaxed);
         self.wake();
         if let (Ok(doorbell), Ok(socket)) = (Doorbell::at(&self.inbox), UnixDatagram::unbound()) {
@@ -184,6 +213,12 @@ impl Drop for Running {
         for thread in self.threads.drain(..) {
             let _a_panic_was_printed = thread.join();
         }
+    }
+}
+
+impl Drop for Running {
+    fn drop(&mut self) {
+        self.stop();
     }
 }
 
@@ -204,20 +239,24 @@ fn listen(bell: &Bell, wake: &Sender<()>, stop: &AtomicBool) {
 /// Takes the inbox for this process, until the file is closed.
 fn lock(inbox: &Path, id: NodeId) -> Result<File, TransportError> {
     let path = inbox.join(names::LOCK);
-    let file = OpenOptions::new()
-        .write(true)
-        .create(true)
-        .truncate(false)
-        .open(&path)
-        .map_err(TransportError::io("open", &path))?;
     let deadline = Instant::now() + TAKEN_PATIENCE;
     loop {
+        fs::create_dir_all(inbox).map_err(TransportError::io("create", inbox))?;
+        let file = OpenOptions::new()
+            .write(true)
+            .create(true)
+            .truncate(false)
+            .open(&path)
+            .map_err(TransportError::io("open", &path))?;
         match file.try_lock() {
+            // A node that leaves removes its inbox while it holds the lock: then this one locks nothing.
+            Ok(()) if file.metadata().is_ok_and(|metadata| metadata.nlink() == 0) => {}
             Ok(()) => return Ok(file),
             // A process that is just ending, or a child of it that has not begun its own program, may hold it yet.
             Err(TryLockError::WouldBlock) if Instant::now() < deadline => thread::sleep(TAKEN_LOOK),
             Err(TryLockError::WouldBlock) => {
-                return Err(TransportError::InboxTaken { id, inbox: inbox.to_owned() });
+                let holder = format!("another process holds its inbox {}", inbox.display());
+                return Err(TransportError::InboxTaken { id, holder });
             }
             Err(TryLockError::Error(error)) => return Err(TransportError::io("lock", &path)(error)),
         }

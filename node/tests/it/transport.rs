@@ -279,7 +279,8 @@ fn receive(receiver: &dyn Transport) -> Delivery {
     wait_for(receiver, |incoming| match incoming {
         Incoming::Delivery(delivery) => Some(delivery),
         Incoming::Trouble(trouble) => panic!("{trouble}"),
-        Incoming::Sent(_) | Incoming::Peers(_) => None,
+        Incoming::Ended(error) => panic!("{error}"),
+        Incoming::Sent(_) | Incoming::Peers(_) | Incoming::Recovered(_) => None,
     })
 }
 

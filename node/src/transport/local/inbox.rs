@@ -16,7 +16,7 @@ use crate::transport::local::log::{Log, Message};
 use crate::transport::local::names::{self, LogName, Segments, Sender};
 use crate::transport::local::progress::{Position, Progress};
 use crate::transport::local::recent::Recent;
-use crate::transport::{Delivery, Kind, Receipt, ReceiptInner, TransportError};
+use crate::transport::{Delivery, Format, Kind, Receipt, ReceiptInner, TransportError};
 
 /// Past so many logs their files are opened for each look, so that clients cannot use the handles up.
 const OPEN_LOGS_MAX: usize = 64;
@@ -267,7 +267,8 @@ fn delivery(log: &Arc<LogName>, message: Message) -> Delivery {
         Sender::Client(_) => None,
     };
     let position = Position { log: log.clone(), place: message.place };
-    Delivery { from, payload: message.payload, receipt: Receipt(ReceiptInner::Local(position)) }
+    let receipt = Receipt(ReceiptInner::Local(position));
+    Delivery { from, format: Format::Quarry, payload: message.payload, receipt }
 }
 
 fn remove(path: &Path) -> Result<(), TransportError> {

@@ -101,7 +101,8 @@ fn expect_trouble(receiver: &dyn Transport, numbers: impl Iterator<Item = u32>) 
                 assert_eq!(text(&delivery), number.to_string());
                 Some(())
             }
-            Incoming::Sent(_) | Incoming::Peers(_) => None,
+            Incoming::Ended(error) => panic!("{error}"),
+            Incoming::Sent(_) | Incoming::Peers(_) | Incoming::Recovered(_) => None,
         });
     }
     trouble.unwrap()
