@@ -1,5 +1,6 @@
 //! The embedded transport: the contract, and what its files promise when they are damaged, full or left over.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -34,6 +35,14 @@ impl Fixture for Spool {
 
     fn client(&self, name: &str) -> Box<dyn Transport> {
         Box::new(local::client(self.dir.path(), name, self.options.clone()).unwrap())
+    }
+
+    fn create_inbox(&self, _: u16) {
+        // Whoever sends to it first does.
+    }
+
+    fn inboxes(&self) -> BTreeSet<NodeId> {
+        local::inboxes(self.dir.path()).unwrap()
     }
 }
 

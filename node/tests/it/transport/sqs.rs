@@ -1,0 +1,63 @@
+//! The transport over SQS: the contract, against an emulator.
+
+pub(crate) mod emulator;
+
+use std::collections::BTreeSet;
+use std::sync::atomic::{AtomicU32, Ordering};
+use std::time::Duration;
+
+use node::transport::sqs::{self, Access, Options, queues};
+use node::transport::{Transport, TransportError};
+use quarry_core::units::NodeId;
+
+use super::{Fixture, contract, every_contract_test};
+
+/// A network of queues with names of its own.
+pub(super) struct Queues {
+    pub(super) options: Options,
+}
+
+impl Fixture for Queues {
+    const MESSAGE_BYTES_MAX: usize = 255 << 10;
+
+    fn start() -> Self {
+        Self::at(emulator::endpoint())
+    }
+
+    fn join(&self, id: u16) -> Result<Box<dyn Transport>, TransportError> {
+        Ok(Box::new(sqs::join(NodeId(id), self.options.clone())?))
+    }
+
+    fn client(&self, name: &str) -> Box<dyn Transport> {
+        Box::new(sqs::client(name, self.options.clone()).unwrap())
+    }
+
+    fn create_inbox(&self, id: u16) {
+        queues::create(&self.options, &BTreeSet::from([NodeId(id)])).unwrap();
+    }
+
+    fn inboxes(&self) -> BTreeSet<NodeId> {
+        queues::list(&self.options).unwrap().into_iter().map(|queue| queue.id).collect()
+    }
+}
+
+every_contract_test!(Queues);
+
+impl Queues {
+    pub(super) fn at(endpoint: &str) -> Self {
+        static COUNT: AtomicU32 = AtomicU32::new(0);
+        let number = COUNT.fetch_add(1, Ordering::Relaxed);
+        let name = format!("test-{}-{number}", std::process::id());
+        let options = Options::new(&name, format!("network-of-{name}"), Self::MESSAGE_BYTES_MAX);
+        let access = Access::Emulator(endpoint.to_owned());
+        Self { options: Options { access, visibility_timeout: Duration::from_secs(2), ..options } }
+    }
+}
+
+impl Drop for Queues {
+    fn drop(&mut self) {
+        let ids = queues::list(&self.options).map(|found| found.into_iter().map(|queue| queue.id).collect());
+        // Where a test has failed the emulator may be gone, too.
+        let _ = ids.and_then(|ids| queues::delete(&self.options, &ids));
+    }
+}
