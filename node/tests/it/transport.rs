@@ -22,6 +22,8 @@ const BACKLOG: u32 = 10_000;
 trait Fixture: Sync {
     /// The largest message that the network carries.
     const MESSAGE_BYTES_MAX: usize;
+    /// How many messages of a kind make an order worth looking at.
+    const SOME: u32;
 
     fn start() -> Self;
     fn join(&self, id: u16) -> Result<Box<dyn Transport>, TransportError>;
@@ -65,12 +67,11 @@ macro_rules! every_contract_test {
 use {contract, every_contract_test};
 
 fn order_is_kept_per_sender_and_kind<F: Fixture>() {
-    const EACH: u32 = 200;
     let network = F::start();
     let receiver = join(&network, 0);
     let senders = [(Some(NodeId(1)), join(&network, 1)), (Some(NodeId(2)), join(&network, 2))];
     let senders = senders.into_iter().chain([(None, network.client("generator"))]).collect::<Vec<_>>();
-    for number in 0..EACH {
+    for number in 0..F::SOME {
         for (from, sender) in &senders {
             for kind in [Kind::Chain, Kind::Transactions] {
                 send(&**sender, 0, kind, &format!("{from:?} {kind:?} {number}"));
@@ -78,7 +79,7 @@ fn order_is_kept_per_sender_and_kind<F: Fixture>() {
         }
     }
     let mut streams: BTreeMap<String, u32> = BTreeMap::new();
-    for _ in 0..EACH * 6 {
+    for _ in 0..F::SOME * 6 {
         let delivery = take(&*receiver);
         let text = text(&delivery);
         let (stream, number) = text.rsplit_once(' ').unwrap();
@@ -87,32 +88,31 @@ fn order_is_kept_per_sender_and_kind<F: Fixture>() {
         assert_eq!(number, next.to_string(), "in {stream}");
         *next += 1;
     }
-    assert_eq!(streams.into_values().collect::<Vec<_>>(), [EACH; 6]);
+    assert_eq!(streams.into_values().collect::<Vec<_>>(), [F::SOME; 6]);
 }
 
 fn threads_may_share_a_transport<F: Fixture>() {
-    const EACH: u32 = 100;
     let network = F::start();
     let (receiver, sender) = (join(&network, 0), network.client("shared"));
     thread::scope(|scope| {
         for name in 0..4_usize {
             let sender = &sender;
             scope.spawn(move || {
-                for number in 0..EACH {
+                for number in 0..F::SOME {
                     send(&**sender, 0, Kind::Transactions, &format!("{name} {number}"));
                 }
             });
         }
     });
     let mut next = [0; 4];
-    for _ in 0..EACH * 4 {
+    for _ in 0..F::SOME * 4 {
         let text = text(&take(&*receiver));
         let (name, number) = text.split_once(' ').unwrap();
         let next = &mut next[name.parse::<usize>().unwrap()];
         assert_eq!(number, next.to_string());
         *next += 1;
     }
-    assert_eq!(next, [EACH; 4]);
+    assert_eq!(next, [F::SOME; 4]);
 }
 
 fn an_equal_message_arrives_once<F: Fixture>() {

@@ -1,12 +1,17 @@
 //! The transport over SQS: the contract, against an emulator.
 
 pub(crate) mod emulator;
+mod faults;
+mod inbox;
+mod process;
+mod proxy;
+mod queues;
 
 use std::collections::BTreeSet;
 use std::sync::atomic::{AtomicU32, Ordering};
 use std::time::Duration;
 
-use node::transport::sqs::{self, Access, Options, queues};
+use node::transport::sqs::{self, Access, Options};
 use node::transport::{Transport, TransportError};
 use quarry_core::units::NodeId;
 
@@ -19,6 +24,8 @@ pub(super) struct Queues {
 
 impl Fixture for Queues {
     const MESSAGE_BYTES_MAX: usize = 255 << 10;
+    // Several batches; each wakes the emulator's polls, which takes a tenth of a second.
+    const SOME: u32 = 45;
 
     fn start() -> Self {
         Self::at(emulator::endpoint())
@@ -33,31 +40,40 @@ impl Fixture for Queues {
     }
 
     fn create_inbox(&self, id: u16) {
-        queues::create(&self.options, &BTreeSet::from([NodeId(id)])).unwrap();
+        sqs::queues::create(&self.options, &BTreeSet::from([NodeId(id)])).unwrap();
     }
 
     fn inboxes(&self) -> BTreeSet<NodeId> {
-        queues::list(&self.options).unwrap().into_iter().map(|queue| queue.id).collect()
+        sqs::queues::list(&self.options).unwrap().into_iter().map(|queue| queue.id).collect()
     }
 }
 
 every_contract_test!(Queues);
 
+/// Short, for tests wait for it.
+const TEST_VISIBILITY: Duration = Duration::from_secs(2);
+
 impl Queues {
+    /// The same network over another way to it.
+    pub(super) fn like(network: &Self, access: Access) -> Self {
+        Self { options: Options { access, ..network.options.clone() } }
+    }
+
     pub(super) fn at(endpoint: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());
         let options = Options::new(&name, format!("network-of-{name}"), Self::MESSAGE_BYTES_MAX);
         let access = Access::Emulator(endpoint.to_owned());
-        Self { options: Options { access, visibility_timeout: Duration::from_secs(2), ..options } }
+        Self { options: Options { access, visibility_timeout: TEST_VISIBILITY, ..options } }
     }
 }
 
 impl Drop for Queues {
     fn drop(&mut self) {
-        let ids = queues::list(&self.options).map(|found| found.into_iter().map(|queue| queue.id).collect());
+        let ids =
+            sqs::queues::list(&self.options).map(|found| found.into_iter().map(|queue| queue.id).collect());
         // Where a test has failed the emulator may be gone, too.
-        let _ = ids.and_then(|ids| queues::delete(&self.options, &ids));
+        let _ = ids.and_then(|ids| sqs::queues::delete(&self.options, &ids));
     }
 }
