@@ -23,9 +23,11 @@ pub mod json;
 
 pub mod message;
 
-pub mod rules;
-
 pub mod store;
+
+pub mod retarget;
+
+pub mod rules;
 
 pub mod codec;
 

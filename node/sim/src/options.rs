@@ -120,6 +120,7 @@ impl Options {
             name: "sim".into(),
             genesis_time: Timestamp::from_micros(GENESIS_US).expect("it is 2026"),
             difficulty: Difficulty::Zeros(1),
+            block_time: 0,
             reward: Amount(self.reward).to_string(),
             limits: Limits { block_transactions: 50, transaction_window: self.window_s, ..Limits::default() },
             accounts: open.chain(keyed).collect(),

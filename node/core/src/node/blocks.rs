@@ -16,6 +16,8 @@ use crate::template::{Parts, Template};
 use crate::transaction::Transaction;
 use crate::units::{Hash, NodeId};
 
+/// How many blocks of the tip's difficulty a pushed block's branch may be behind.
+const SIDE_BRANCH_BLOCKS_MAX: usize = 288;
 /// How soon a template follows another when only the mempool has changed.
 const TEMPLATE_INTERVAL_US: u64 = 50_000;
 /// How much longer that takes for each transaction that was looked at, so that it takes up little of the time.
@@ -33,13 +35,29 @@ impl<S: Store> Node<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let hash = block.header.hash();
-        match check_block(block, &self.network) {
-            Ok(block) => self.accept(now, from, block, effects).map(drop),
-            Err(error) => {
-                effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error }));
-                Ok(())
-            }
-        }
+        let error = match check_block(block, &self.network) {
+            Ok(block) => match self.check_worth(&block)? {
+                Ok(()) => return self.accept(now, from, block, effects).map(drop),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error }));
+        Ok(())
+    }
+
+    /// Refuses a pushed block of a branch that has fallen far behind: such branches are cheap to make where the
+    /// difficulty follows them down, and would fill the disk. One that is better after all is fetched by a sync.
+    fn check_worth(&self, block: &CheckedBlock) -> Result<Result<(), BlockError>, StoreError> {
+        let parent = match self.network.block_time_us {
+            0 => None,
+            _ => self.overlay().record(&block.block().header.prev_hash)?,
+        };
+        let Some(parent) = parent else { return Ok(Ok(())) };
+        let (work, tip) = (parent.work + block.work(), self.tip.work);
+        let target = self.tip.header.bits.target().expect("the tip's header has been checked");
+        let slack = core::iter::repeat_n(target.work(), SIDE_BRANCH_BLOCKS_MAX).sum();
+        Ok(if tip <= work + slack { Ok(()) } else { Err(BlockError::TooLittleWork { work, tip }) })
     }
 
     /// Takes the result of the nonce search.
@@ -247,8 +265,16 @@ impl<S: Store> Node<S> {
             (Some(assembled_us), true, _) => Some(
                 assembled_us + TEMPLATE_INTERVAL_US + scanned.saturating_mul(TEMPLATE_INTERVAL_PER_SCAN_US),
             ),
-            (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
+            (Some(assembled_us), false, Some(_)) => Some(assembled_us + self.template_age_max_us()),
             (Some(_), false, None) => None,
+        }
+    }
+
+    /// How old a template may grow: where the difficulty depends on the block's own timestamp, it must not lag behind.
+    fn template_age_max_us(&self) -> u64 {
+        match self.network.block_time_us {
+            0 => TEMPLATE_AGE_MAX_US,
+            block_time_us => TEMPLATE_AGE_MAX_US.min(block_time_us / 2),
         }
     }
 

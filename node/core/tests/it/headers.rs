@@ -130,6 +130,7 @@ fn the_timestamp_is_at_most_two_minutes_ahead_of_the_clock() {
     let too_far = |rig: &Rig, header: &Header| HeaderError::TooFarAhead {
         timestamp: header.timestamp,
         now: rig.now.utc,
+        max: 120,
     };
     check(|rig, header| header.timestamp = rig.now.utc.saturating_add(AHEAD_MAX_US + 1), too_far);
     check(|_, header| header.timestamp = Timestamp::MAX, too_far);
@@ -141,7 +142,8 @@ fn a_block_that_was_too_far_ahead_is_welcome_later() {
     let mut block = rig.next(Vec::new());
     block.header.timestamp = rig.now.utc.saturating_add(AHEAD_MAX_US + 1);
     let block = remade(block);
-    let error = HeaderError::TooFarAhead { timestamp: block.header.timestamp, now: rig.now.utc }.into();
+    let error =
+        HeaderError::TooFarAhead { timestamp: block.header.timestamp, now: rig.now.utc, max: 120 }.into();
     let refused = Notice::BlockRefused { from: Some(PEER), hash: block.header.hash(), error };
     assert_eq!(rig.push(&block).notices, [refused]);
     rig.advance(1);

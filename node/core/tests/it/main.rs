@@ -14,6 +14,7 @@ mod oracle;
 mod recipes;
 mod relay;
 mod reorganisations;
+mod retargeting;
 mod rig;
 mod serving;
 mod sync;

@@ -37,6 +37,7 @@ pub(crate) fn network_file() -> NetworkFile {
         name: "test".into(),
         genesis_time: Timestamp::from_micros(GENESIS_US).unwrap(),
         difficulty: Difficulty::Zeros(1),
+        block_time: 0,
         reward: "0.00".into(),
         limits: Limits { block_transactions: 20, ..Limits::default() },
         accounts: vec![

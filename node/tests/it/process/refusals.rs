@@ -35,6 +35,7 @@ impl Target {
         let file = NetworkFile {
             name: "target".into(),
             difficulty: Difficulty::Zeros(1),
+            block_time: 0,
             limits: Limits { block_transactions: 20, message_bytes: 16 << 10, transaction_window: 60 },
             accounts: vec![
                 AccountEntry::open("alice", Amount(1000)),
