@@ -38,9 +38,11 @@ pub struct Options {
     pub mine_empty: bool,
     /// Makes its nonces unlike those of other nodes and of its own earlier runs.
     pub seed: u64,
-    /// How often it tells its peers where it stands, in microseconds.
+    /// How often it tells its peers where it stands, in microseconds, while its tip moves.
     pub status_interval_us: u64,
-    /// How long it collects transactions before it relays them, at most, in microseconds.
+    /// How often at least: while the tip stands still, each interval is twice the one before, up to this.
+    pub status_interval_max_us: u64,
+    /// How long it collects transactions before it relays them all at once, at most, in microseconds.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
@@ -63,14 +65,31 @@ pub struct Node<S> {
     relay: Relay,
     mining: Mining,
     nonces: u64,
-    status_due_us: u64,
+    status_timer: StatusTimer,
+}
+
+/// When the peers are told where this node stands.
+#[derive(Debug)]
+struct StatusTimer {
+    due_us: u64,
+    /// The time from the last status to that.
+    interval_us: u64,
+    /// The tip of the last status.
+    tip: Hash,
 }
 
 /// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
 #[derive(Debug, Default)]
 struct Relay {
-    due: BTreeMap<TxId, u64>,
+    due: BTreeMap<TxId, Due>,
     order: BTreeSet<(u64, TxId)>,
+}
+
+#[derive(Debug, Clone, Copy)]
+struct Due {
+    due_us: u64,
+    /// Whether a peer has told it since this node last did.
+    is_put_off: bool,
 }
 
 /// The nonce search.
@@ -109,7 +128,11 @@ impl<S: Store> Node<S> {
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
         let mut node = Self {
             network,
-            status_due_us: now.elapsed_us + options.status_interval_us,
+            status_timer: StatusTimer {
+                due_us: now.elapsed_us + options.status_interval_us,
+                interval_us: options.status_interval_us,
+                tip: tip.hash,
+            },
             options,
             store,
             pending,
@@ -168,7 +191,7 @@ impl<S: Store> Node<S> {
     pub fn deadline(&self) -> u64 {
         let sync = self.sync.as_ref().map(|sync| sync.deadline_us);
         let relay = self.relay.order.first().map(|(due, _)| *due);
-        let times = [Some(self.status_due_us), sync, relay, self.template_due()];
+        let times = [Some(self.status_due_us()), sync, relay, self.template_due()];
         times.into_iter().flatten().min().expect("the status is always due some time")
     }
 
@@ -287,8 +310,8 @@ impl<S: Store> Node<S> {
     }
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        if self.status_due_us <= now.elapsed_us {
-            self.status_due_us = now.elapsed_us + self.options.status_interval_us;
+        if self.status_due_us() <= now.elapsed_us {
+            self.rewind_status_timer(now);
             self.expire(now, effects);
             let status = self.status(false);
             self.broadcast(&status, None, effects);
@@ -296,6 +319,25 @@ impl<S: Store> Node<S> {
         self.check_sync(now, effects)?;
         self.flush_relay(now, effects);
         self.refresh_template(now, effects)
+    }
+
+    /// When the next status is due: soon after the tip has moved, however long the last interval was.
+    fn status_due_us(&self) -> u64 {
+        let StatusTimer { due_us, interval_us, tip } = self.status_timer;
+        match tip == self.tip.hash {
+            true => due_us,
+            false => due_us - interval_us + self.options.status_interval_us,
+        }
+    }
+
+    fn rewind_status_timer(&mut self, now: Now) {
+        let Options { status_interval_us, status_interval_max_us, .. } = self.options;
+        let interval_us = match self.status_timer.tip == self.tip.hash {
+            true => (2 * self.status_timer.interval_us).min(status_interval_max_us).max(status_interval_us),
+            false => status_interval_us,
+        };
+        let due_us = now.elapsed_us + interval_us;
+        self.status_timer = StatusTimer { due_us, interval_us, tip: self.tip.hash };
     }
 
     fn status(&mut self, reply_wanted: bool) -> Message {

@@ -1,13 +1,15 @@
 //! How a node takes transactions and sends them on.
 //!
-//! Every waiting transaction has a time at which it is sent to all peers: soon where a client brought it, much later
-//! where a peer did, who then has told everybody. Hearing it from a peer puts that off, so that of the nodes a client
-//! told only one or two speak; and because it is repeated until the transaction is mined, no loss is for good.
+//! A node sends transactions on at most once in a relay window: messages cost money. Every waiting transaction has the
+//! window at whose end it is sent to all peers: the present one where a client brought it, one much later where a peer
+//! did, who then has told everybody. Hearing it from a peer puts that off, so that of the nodes a client told, whose
+//! windows end at different times, only one or two speak; and because it is repeated until the transaction is mined, no
+//! loss is for good.
 
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Node, Relay};
+use super::{Due, Node, Relay};
 use crate::effect::{Effect, Notice, Now};
 use crate::mempool::MEMPOOL_MAX;
 use crate::message::Message;
@@ -56,7 +58,7 @@ impl<S: Store> Node<S> {
             let verified = (all_valid && was_in_batch).then_some(());
             if let Err(error) = self.admit(now, from, transaction, verified, effects)? {
                 if error == TransactionError::AlreadyPending && from.is_some() {
-                    self.schedule_relay(id, now, false);
+                    self.put_off_relay(id, now);
                     continue;
                 }
                 effects.push(Effect::Tell(Notice::TransactionRefused { from, id, error }));
@@ -87,13 +89,27 @@ impl<S: Store> Node<S> {
 
     /// Says when a waiting transaction is sent to all peers next.
     pub(super) fn schedule_relay(&mut self, id: TxId, now: Now, soon: bool) {
-        let window_us = self.options.relay_window_us;
-        // Each node waits another while, so that one speaks first and the others, hearing it, need not.
-        let seed = self.options.seed.to_be_bytes();
-        let draw = Hash::of(&[&seed, &id.0.0]).0[0];
-        let jitter_us = window_us / 256 * u64::from(draw);
-        let delay_us = if soon { jitter_us } else { RELAY_AGAIN_US + jitter_us };
-        self.relay.schedule(id, now.elapsed_us + delay_us);
+        let from_us = now.elapsed_us + if soon { 0 } else { RELAY_AGAIN_US };
+        self.relay.schedule(id, self.window_end_us(from_us), false);
+    }
+
+    /// Notes that a peer has just told everybody of a transaction. That counts once until this node has told it, too:
+    /// else a peer that repeats itself, perhaps to nobody else, could keep this node silent for ever.
+    fn put_off_relay(&mut self, id: TxId, now: Now) {
+        if !self.relay.is_put_off(&id) {
+            self.relay.schedule(id, self.window_end_us(now.elapsed_us + RELAY_AGAIN_US), true);
+        }
+    }
+
+    /// The end of this node's relay window that a time lies in.
+    fn window_end_us(&self, elapsed_us: u64) -> u64 {
+        let window_us = self.options.relay_window_us.max(1);
+        // Each node's windows end at other times, so that one speaks first and the others, hearing it, need not.
+        let seed = Hash::of(&[b"relay window", &self.options.seed.to_be_bytes()]).0;
+        let phase_us =
+            u64::from_be_bytes(seed[..8].try_into().expect("a digest has eight bytes")) % window_us;
+        let into_us = (elapsed_us + window_us - phase_us) % window_us;
+        elapsed_us + window_us - into_us
     }
 
     pub(super) fn forget_relay(&mut self, id: &TxId) {
@@ -176,14 +192,18 @@ impl<S: Store> Node<S> {
 }
 
 impl Relay {
-    fn schedule(&mut self, id: TxId, due_us: u64) {
+    fn schedule(&mut self, id: TxId, due_us: u64, is_put_off: bool) {
         self.forget(&id);
-        self.due.insert(id, due_us);
+        self.due.insert(id, Due { due_us, is_put_off });
         self.order.insert((due_us, id));
     }
 
+    fn is_put_off(&self, id: &TxId) -> bool {
+        self.due.get(id).is_some_and(|due| due.is_put_off)
+    }
+
     fn forget(&mut self, id: &TxId) {
-        if let Some(due_us) = self.due.remove(id) {
+        if let Some(Due { due_us, .. }) = self.due.remove(id) {
             self.order.remove(&(due_us, *id));
         }
     }

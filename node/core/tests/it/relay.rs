@@ -56,10 +56,8 @@ fn who_hears_a_transaction_from_a_peer_need_not_tell_it() {
     let mut rig = Rig::new();
     let transaction = rig.pay("alice", "bob", 1);
     rig.receive(None, &Message::Transactions(vec![transaction.clone()]));
-    for _ in 0..10 {
-        rig.receive(Some(BYSTANDER), &Message::Transactions(vec![transaction.clone()]));
-        assert_eq!(relayed_during(&mut rig, 100 * SECOND_US), []);
-    }
+    rig.receive(Some(BYSTANDER), &Message::Transactions(vec![transaction.clone()]));
+    assert_eq!(relayed_during(&mut rig, 100 * SECOND_US), []);
     // A client that repeats itself neither puts it off nor brings it forward.
     rig.receive(None, &Message::Transactions(vec![transaction.clone()]));
     assert_eq!(relayed_during(&mut rig, 30 * SECOND_US), [transaction.id()]);
@@ -126,4 +124,83 @@ fn a_transaction_does_not_storm_through_the_network() {
     }
     // Everybody telling everybody would be 600.
     assert!((150..300).contains(&sent), "{sent}");
+}
+
+#[test]
+fn a_peer_that_repeats_itself_silences_nobody_for_ever() {
+    // A peer could tell this node alone, again and again, and so keep the transaction from all others.
+    let mut rig = Rig::new();
+    let transaction = rig.pay("alice", "bob", 1);
+    rig.receive(None, &Message::Transactions(vec![transaction.clone()]));
+    let mut told = 0;
+    for _ in 0..36 {
+        rig.receive(Some(BYSTANDER), &Message::Transactions(vec![transaction.clone()]));
+        told += relayed_during(&mut rig, 100 * SECOND_US).len();
+    }
+    assert!((15..=30).contains(&told), "{told} times in an hour");
+}
+
+#[test]
+fn what_comes_in_a_window_is_sent_on_in_one_message() {
+    let mut rig = Rig::new();
+    let mut messages = 0;
+    for _ in 0..100 {
+        for cents in 1..=3 {
+            let transaction = rig.pay("open0", "open1", cents);
+            rig.receive(None, &Message::Transactions(vec![transaction]));
+            rig.advance(1);
+        }
+        let end = rig.now.elapsed_us + SECOND_US / 10;
+        while rig.node.deadline() <= end {
+            messages += usize::from(!relayed(&rig.wait()).is_empty());
+        }
+        rig.advance(end - rig.now.elapsed_us);
+    }
+    // Ten seconds, with a window of one.
+    assert!((9..=11).contains(&messages), "{messages}");
+}
+
+#[test]
+fn windows_of_different_nodes_end_at_different_times() {
+    let ends = |seed: u64| {
+        let network = std::sync::Arc::new(quarry_core::network::Network::new(&network_file()).unwrap());
+        let mut rig = Rig::open(network, Default::default(), |options| options.seed = seed);
+        let transaction = rig.pay("alice", "bob", 1);
+        rig.receive(None, &Message::Transactions(vec![transaction]));
+        (0..1000).find(|_| {
+            let outcome = {
+                rig.advance(SECOND_US / 1000);
+                rig.step(Event::Tick)
+            };
+            !relayed(&outcome).is_empty()
+        })
+    };
+    let ends: std::collections::BTreeSet<_> = (0..20).map(|seed| ends(seed).unwrap()).collect();
+    assert!(15 < ends.len(), "{ends:?}");
+}
+
+#[test]
+fn a_quiet_node_tells_its_peers_less_and_less_where_it_stands() {
+    let network = std::sync::Arc::new(quarry_core::network::Network::new(&network_file()).unwrap());
+    let mut rig =
+        Rig::open(network, Default::default(), |options| options.status_interval_max_us = 300 * SECOND_US);
+    let next_status = |rig: &mut Rig| {
+        let before = rig.now.elapsed_us;
+        loop {
+            let outcome = rig.wait();
+            if outcome.sent.iter().any(|(_, message)| matches!(message, Message::Status(_))) {
+                return (rig.now.elapsed_us - before) / SECOND_US;
+            }
+        }
+    };
+    assert_eq!([(); 9].map(|()| next_status(&mut rig)), [5, 10, 20, 40, 80, 160, 300, 300, 300]);
+    rig.advance(100 * SECOND_US);
+    let block = rig.next(Vec::new());
+    let outcome = rig.push(&block);
+    assert!(outcome.sent.iter().any(|(_, message)| matches!(message, Message::Status(_))), "overdue at once");
+    assert_eq!([(); 3].map(|()| next_status(&mut rig)), [5, 10, 20]);
+    rig.advance(2 * SECOND_US);
+    let block = rig.next(Vec::new());
+    rig.push(&block);
+    assert_eq!(next_status(&mut rig), 3, "five after the last");
 }
