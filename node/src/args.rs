@@ -205,6 +205,9 @@ pub struct BenchArgs {
     /// Only these GPUs, by PCI bus or by part of their names [default: all that are cards of their own]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub device: Vec<String>,
+    /// Take a program on the CPU for a GPU where there is no other, for tests
+    #[arg(long)]
+    pub allow_software_gpu: bool,
     /// Only these kernels [default: all that this CPU has]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub kernel: Vec<KernelChoice>,
