@@ -102,7 +102,7 @@ fn waiting(world: &World, index: usize) -> Vec<TxId> {
 fn a_node_that_was_long_absent_comes_back() {
     for loses in [false, true] {
         let options =
-            Options { mine_empty: true, block_interval_us: 2 * SECOND_US, loses, ..Options::calm() };
+            Options { mine_empty: true, block_interval_us: SECOND_US / 2, loses, ..Options::calm() };
         check(&options, |world| {
             world.run_for(MINUTE_US);
             world.crash(3);
@@ -124,7 +124,7 @@ fn a_fork_of_many_batches_heals() {
         let options = Options {
             nodes: 3,
             mine_empty: true,
-            block_interval_us: SECOND_US,
+            block_interval_us: SECOND_US / 3,
             transaction_interval_us: 20 * SECOND_US,
             loses,
             ..Options::calm()
@@ -160,7 +160,12 @@ fn a_power_cut_everywhere_at_once_loses_nothing() {
 
 #[test]
 fn a_node_alone_is_a_network() {
-    let options = Options { nodes: 1, transaction_interval_us: SECOND_US, ..Options::calm() };
+    let options = Options {
+        nodes: 1,
+        block_interval_us: 8 * SECOND_US,
+        transaction_interval_us: SECOND_US,
+        ..Options::calm()
+    };
     check(&options, |world| {
         world.run_for(MINUTE_US);
         world.crash(0);

@@ -11,7 +11,7 @@ fn check(seeds: std::ops::Range<u64>) {
     let mut counts = Counts::default();
     let mut failures = Vec::new();
     for seed in seeds {
-        match run(seed) {
+        match run(seed, &Options::from_seed(seed)) {
             Ok(of_seed) => counts.add(&of_seed),
             Err(violation) => failures.push(format!("seed {seed}: {violation}")),
         }
@@ -63,7 +63,7 @@ fn a_seed_tells_everything() {
     let history = |seed: u64| {
         let mut world = World::new(seed, Options::from_seed(seed));
         world.run_for(60 * SECOND_US);
-        (world.counts.clone(), world.tips(), world.admitted.len())
+        (world.counts.clone(), world.tips(), world.watch.admitted.len())
     };
     for seed in [5, 6, 7] {
         assert_eq!(history(seed), history(seed));
