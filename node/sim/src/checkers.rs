@@ -27,8 +27,7 @@ pub fn settled_within_us(world: &World) -> u64 {
     let options = &world.options;
     // Blocks of clocks that were ahead are refused until the others' clocks have caught up, and then asked for again.
     let ahead_us = options.offset_max_us().saturating_sub(SKEW_SETTLED_US);
-    let waiting = world.machines.iter().map(|machine| machine.disk.read().mempool.len() as u64);
-    let blocks = waiting.sum::<u64>() / u64::from(options.block_transactions);
+    let blocks = waiting(world) / u64::from(options.block_transactions);
     600 * SECOND_US
         + (20 + 2 * blocks) * options.block_interval_us
         + 4 * options.status_interval_us
@@ -170,26 +169,49 @@ pub fn check_agreement(world: &World) -> Result<(), Violation> {
     Err(Checker::Agreement.failed(format!("{} tips: {tips:?}", tips.len())))
 }
 
-/// Between two counts, [`IDLE_US`] apart, nothing was said but how the nodes do, and what waits in vain.
-pub fn check_idle(world: &World, before: &Counts, after: &Counts) -> Result<(), Violation> {
+/// What a network at rest is compared with some time later.
+pub struct Resting {
+    counts: Counts,
+    waiting: u64,
+}
+
+impl Resting {
+    /// The network as it is now.
+    pub fn of(world: &World) -> Self {
+        Self { counts: world.counts.clone(), waiting: waiting(world) }
+    }
+}
+
+/// How long the last things may take that a network at rest still does.
+pub fn quiet_after_us(world: &World) -> u64 {
+    // A claim of somebody who has fallen silent is asked for in vain once, perhaps after an earlier failure.
+    IDLE_US + 40 * SECOND_US * world.options.adversaries.len() as u64
+}
+
+/// Since [`IDLE_US`] ago nothing was said but how the nodes do, and what waits in vain.
+pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
     let rest = |text: String| Err(Checker::Rest.failed(text));
     let nodes = u64::from(world.options.nodes);
     let others = u64::from(world.options.members()) - 1;
     let rounds = IDLE_US / world.options.status_interval_us + 1;
-    let waiting: usize = world.machines.iter().map(|machine| machine.disk.read().mempool.len()).sum();
-    for (kind, count) in &after.messages {
-        let sent = count - before.messages.get(kind).unwrap_or(&0);
+    let (counts, earlier) = (&world.counts, &before.counts);
+    for (kind, count) in &counts.messages {
+        let sent = count - earlier.messages.get(kind).unwrap_or(&0);
         let most = match kind.as_str() {
             "status" => nodes * others * rounds,
-            "transactions" => others * waiting as u64,
+            "transactions" => others * before.waiting.max(waiting(world)),
             _ => 0,
         };
         if most < sent {
             return rest(format!("{sent} messages of kind {kind} in {} s of rest", IDLE_US / SECOND_US));
         }
     }
-    let steps = after.steps - before.steps;
-    let messages = after.messages_total() - before.messages_total();
+    let steps = counts.steps - earlier.steps;
+    let messages = counts.messages_total() - earlier.messages_total();
     let most = 2 * messages + nodes * IDLE_US / SECOND_US;
     if steps <= most { Ok(()) } else { rest(format!("{steps} steps, but only {messages} messages at rest")) }
+}
+
+fn waiting(world: &World) -> u64 {
+    world.machines.iter().map(|machine| machine.disk.read().mempool.len() as u64).sum()
 }

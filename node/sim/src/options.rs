@@ -265,7 +265,7 @@ impl Options {
             absence_us: 100 * beat,
             membership_interval_us: dice.pick(&[0, 0, 30 * beat]),
             adversaries: (0..adversaries).map(|_| dice.pick(&Attack::ALL)).collect(),
-            attack_interval_us: dice.pick(&[beat / 2, 2 * beat, 8 * beat]),
+            attack_interval_us: dice.pick(&[beat / 2, 2 * beat, 8 * beat]) * nodes.div_ceil(5),
             attack_block_interval_us: dice.pick(&[2 * beat, 8 * beat, 30 * beat]),
             faults_us: beats * beat,
         }

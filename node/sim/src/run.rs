@@ -3,8 +3,8 @@
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    IDLE_US, check_agreement, check_bounds, check_conservation, check_durability, check_idle, check_ledger,
-    settled_within_us,
+    IDLE_US, Resting, check_agreement, check_bounds, check_conservation, check_durability, check_idle,
+    check_ledger, quiet_after_us, settled_within_us,
 };
 use crate::counts::Counts;
 use crate::options::{Options, SECOND_US};
@@ -49,10 +49,10 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         return Err(Checker::Agreement.failed(text));
     }
     // Late news of what is settled already.
+    world.run_for(quiet_after_us(world));
+    let before = Resting::of(world);
     world.run_for(IDLE_US);
-    let before = world.counts.clone();
-    world.run_for(IDLE_US);
-    check_idle(world, &before, &world.counts)?;
+    check_idle(world, &before)?;
     check_agreement(world)?;
     audit(world)
 }

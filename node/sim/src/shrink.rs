@@ -66,7 +66,7 @@ fn smaller(options: &Options) -> Vec<Options> {
         |it| it.reward = 0,
         |it| it.shares = Shares::Equal,
         |it| it.batch_max = 1,
-        |it| it.transaction_interval_us *= 4,
+        |it| it.transaction_interval_us = (it.transaction_interval_us * 4).min(it.faults_us),
         |it| it.commit_max_us = 10,
         |it| (it.delay_min_us, it.delay_max_us) = (100, 20_000),
         |it| it.faults_us -= (it.faults_us / 4).min(it.faults_us.saturating_sub(SECOND_US)),

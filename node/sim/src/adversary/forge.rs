@@ -71,7 +71,7 @@ impl Adversary {
 
     /// Many blocks whose parents nobody knows.
     pub(super) fn orphans(&mut self, view: &View<'_>) -> Vec<Mail> {
-        let count = self.dice.pick(&[1, 30, 150]);
+        let count = self.dice.pick(&[1, 1, 1, 3, 3, 3, 10, 10, 120]);
         let mut mails = Vec::new();
         for _ in 0..count {
             let mut header = view.below_tip(0).header;

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quarry_core::target::Work;
 use quarry_core::units::{Hash, TxId};
-use quarry_sim::checkers::{check_agreement, check_idle};
+use quarry_sim::checkers::{Resting, check_agreement, check_idle};
 use quarry_sim::options::{Options, SECOND_US};
 use quarry_sim::run::settle;
 use quarry_sim::world::World;
@@ -59,9 +59,9 @@ fn a_network_without_transactions_only_says_how_it_does() {
     let mut world = World::new(1, Options::calm());
     world.run_for(MINUTE_US);
     assert_eq!(height(&world, 0), 0);
-    let before = world.counts.clone();
+    let before = Resting::of(&world);
     world.run_for(quarry_sim::checkers::IDLE_US);
-    assert_eq!(check_idle(&world, &before, &world.counts), Ok(()));
+    assert_eq!(check_idle(&world, &before), Ok(()));
 }
 
 /// Both halves mine, then meet: all end on the chain with more work, and no transaction of the other is lost.
