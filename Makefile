@@ -1,6 +1,6 @@
 # Every way to build, check and measure the project; `make` alone lists them.
 
-.PHONY: help test setup fmt lint unit deny bench
+.PHONY: help test setup fmt lint unit deny bench soak mutants
 CARGO ?= cargo
 
 help: ## List these recipes
@@ -19,6 +19,14 @@ lint: ## Check with clippy, warnings refused
 
 unit: ## Build and run all tests
 	$(CARGO) test --workspace --locked
+
+HOURS ?= 1
+SEED ?= $(shell date +%s)000
+soak: ## Run the simulator with fresh seeds for HOURS hours (1)
+	$(CARGO) run --release --locked -p quarry-sim -- $(SEED) 1000000000 --jobs $$(nproc) --within $$(($(HOURS) * 3600))
+
+mutants: ## Prove the simulator's checkers by bugs put into a copy of the core
+	node/sim/mutations/run.py
 
 deny: ## Check licences and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources
