@@ -3,9 +3,10 @@
 //!
 //! The layout and the reasons are in `local/README.md`.
 
+pub mod cursor;
+pub mod frame;
+
 mod bell;
-mod cursor;
-mod frame;
 mod inbox;
 mod log;
 mod names;
