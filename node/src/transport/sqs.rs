@@ -52,6 +52,8 @@ pub struct Options {
     pub high_throughput: bool,
     /// How long a message that was received and not acknowledged stays away before it comes again; whole seconds.
     pub visibility_timeout: Duration,
+    /// How long to keep trying to send to a queue that does not exist, or that may not be sent to.
+    pub give_up_after: Duration,
 }
 
 impl Options {
@@ -65,6 +67,7 @@ impl Options {
             discover: true,
             high_throughput: false,
             visibility_timeout: Duration::from_secs(15),
+            give_up_after: Duration::from_secs(30),
         }
     }
 }

@@ -15,8 +15,6 @@ use quarry_core::units::NodeId;
 
 /// Far more than anything here takes: it only bounds a test that fails.
 const PATIENCE: Duration = Duration::from_secs(30);
-/// A backlog that takes much longer to work through than a block may wait.
-const BACKLOG: u32 = 10_000;
 
 /// A network of one transport, without nodes at first.
 trait Fixture: Sync {
@@ -24,6 +22,8 @@ trait Fixture: Sync {
     const MESSAGE_BYTES_MAX: usize;
     /// How many messages of a kind make an order worth looking at.
     const SOME: u32;
+    /// A backlog that takes much longer to work through than a block may wait.
+    const BACKLOG: u32;
 
     fn start() -> Self;
     fn join(&self, id: u16) -> Result<Box<dyn Transport>, TransportError>;
@@ -235,26 +235,29 @@ fn a_message_over_the_limit_is_refused<F: Fixture>() {
 }
 
 fn a_block_overtakes_a_backlog_of_transactions<F: Fixture>() {
-    let network = F::start();
+    overtake_a_backlog(&F::start(), F::BACKLOG);
+}
+
+fn overtake_a_backlog(network: &impl Fixture, backlog: u32) {
     network.create_inbox(0);
     let client = network.client("generator");
-    send_all(&*client, 0, Kind::Transactions, BACKLOG);
-    send(&*join(&network, 1), 0, Kind::Chain, "block");
-    let before = transactions_before_block(&*join(&network, 0), Duration::ZERO);
+    send_all(&*client, 0, Kind::Transactions, backlog);
+    send(&*join(network, 1), 0, Kind::Chain, "block");
+    let before = transactions_before_block(&*join(network, 0), Duration::ZERO);
     assert!(before < 100, "{before} transactions came before the block");
 }
 
 fn a_block_overtakes_transactions_that_are_being_delivered<F: Fixture>() {
     let network = F::start();
     let (client, sender, receiver) = (network.client("generator"), join(&network, 1), join(&network, 0));
-    send_all(&*client, 0, Kind::Transactions, BACKLOG);
+    send_all(&*client, 0, Kind::Transactions, F::BACKLOG);
     for number in 0..10 {
         assert_eq!(text(&take(&*receiver)), number.to_string());
     }
     send(&*sender, 0, Kind::Chain, "block");
     // At a node's pace. One that takes hundreds a millisecond could be through before a busy machine notices the block.
     let before = transactions_before_block(&*receiver, Duration::from_micros(100));
-    assert!(before < BACKLOG / 4, "{before} transactions came before the block");
+    assert!(before < F::BACKLOG / 4, "{before} transactions came before the block");
 }
 
 fn peers_are_told_at_the_start_and_on_change<F: Fixture>() {

@@ -13,7 +13,7 @@ use crate::transport::sqs::error::SqsError;
 use crate::transport::sqs::members::Sighting;
 use crate::transport::sqs::message::{self, Sender};
 use crate::transport::sqs::pump::Pump;
-use crate::transport::sqs::send::{GIVE_UP, Outbox};
+use crate::transport::sqs::send::Outbox;
 use crate::transport::sqs::{names, queue};
 use crate::transport::{Incoming, Outgoing};
 
@@ -91,7 +91,7 @@ impl Courier {
                     return self.isolate(batch, failure).await;
                 }
                 let final_ = matches!(failure.kind, FailureKind::Missing | FailureKind::Denied);
-                if final_ && GIVE_UP < self.backoff.failing_for() {
+                if final_ && self.all.link.options.give_up_after < self.backoff.failing_for() {
                     batch.extend(self.all.outbox.take_all(self.to));
                     self.all.give_up(self.to, batch, failure.error);
                     if failure.kind == FailureKind::Missing {

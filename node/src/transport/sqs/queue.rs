@@ -27,7 +27,7 @@ pub(super) const POLL_WAIT: Duration = Duration::from_secs(20);
 const BLOCKED: Duration = Duration::from_secs(75);
 const BLOCKED_LOOK: Duration = Duration::from_secs(2);
 /// How long a start tries to get through.
-const START: Duration = Duration::from_secs(20);
+const START: Duration = Duration::from_secs(10);
 
 /// A queue that exists and is as it should be.
 #[derive(Debug, Clone)]

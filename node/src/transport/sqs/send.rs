@@ -3,7 +3,6 @@
 
 use std::collections::{BTreeMap, VecDeque};
 use std::sync::{Arc, Mutex, MutexGuard};
-use std::time::Duration;
 
 use quarry_core::units::NodeId;
 use tokio::sync::{Notify, mpsc};
@@ -16,8 +15,6 @@ use crate::transport::{Kind, Outgoing, TransportError};
 /// What may wait for one peer. Transactions may take half of each, so that they never crowd out blocks.
 const MESSAGES_MAX: usize = 32_768;
 const BYTES_MAX: usize = 64 << 20;
-/// How long to keep trying to send to a queue that does not exist, or that may not be sent to.
-pub(super) const GIVE_UP: Duration = Duration::from_secs(30);
 
 /// What waits to be sent, by whom it is for.
 #[derive(Debug)]

@@ -25,6 +25,7 @@ pub(super) struct Spool {
 impl Fixture for Spool {
     const MESSAGE_BYTES_MAX: usize = 256 << 10;
     const SOME: u32 = 200;
+    const BACKLOG: u32 = 10_000;
 
     fn start() -> Self {
         Self::with(Options::default())

@@ -15,7 +15,8 @@ use node::transport::sqs::{self, Access, Options};
 use node::transport::{Transport, TransportError};
 use quarry_core::units::NodeId;
 
-use super::{Fixture, contract, every_contract_test};
+use self::emulator::Emulator;
+use super::{Fixture, contract, every_contract_test, overtake_a_backlog};
 
 /// A network of queues with names of its own.
 pub(super) struct Queues {
@@ -26,6 +27,8 @@ impl Fixture for Queues {
     const MESSAGE_BYTES_MAX: usize = 255 << 10;
     // Several batches; each wakes the emulator's polls, which takes a tenth of a second.
     const SOME: u32 = 45;
+    // The emulator's work on a message grows with the backlog; one test below takes a large one.
+    const BACKLOG: u32 = 1_000;
 
     fn start() -> Self {
         Self::at(emulator::endpoint())
@@ -49,6 +52,13 @@ impl Fixture for Queues {
 }
 
 every_contract_test!(Queues);
+
+#[test]
+fn a_block_overtakes_ten_thousand_transactions() {
+    // Such a backlog slows the emulator down for all its queues, so this one is not shared.
+    let service = Emulator::start(emulator::free_port());
+    overtake_a_backlog(&Queues::at(&service.endpoint()), 10_000);
+}
 
 /// Short, for tests wait for it.
 const TEST_VISIBILITY: Duration = Duration::from_secs(2);

@@ -1,12 +1,16 @@
 //! What comes out of a queue: the original system's messages, and what is no message of any network.
 
+use std::thread;
+use std::time::Duration;
+
 use aws_sdk_sqs::Client;
 use aws_sdk_sqs::config::{BehaviorVersion, Builder, Credentials, Region};
 use aws_sdk_sqs::types::MessageAttributeValue;
 use node::transport::sqs::{Access, SqsError};
 use node::transport::{Format, Incoming, Kind, TransportError};
+use quarry_core::units::NodeId;
 
-use super::super::{Fixture as _, join, receive, send, take, text, wait_for};
+use super::super::{Fixture as _, join, outgoing, receive, send, take, text, wait_for};
 use super::Queues;
 
 /// Somebody else's program, which sends what it likes.
@@ -131,8 +135,8 @@ fn a_message_that_is_not_acknowledged_in_time_is_delivered_once() {
     send(&*sender, 0, Kind::Chain, "0");
     let delivery = receive(&*receiver);
     // The queue hands it out again meanwhile, as often as it likes.
-    while receiver.usage().events.get("messages_received_again").is_none() {
-        std::thread::sleep(std::time::Duration::from_millis(20));
+    while !receiver.usage().events.contains_key("messages_received_again") {
+        thread::sleep(Duration::from_millis(20));
     }
     receiver.acknowledge(vec![delivery.receipt]).unwrap();
     send(&*sender, 0, Kind::Chain, "1");
@@ -145,22 +149,30 @@ fn a_message_that_is_not_acknowledged_in_time_is_delivered_once() {
 
 #[test]
 fn messages_to_a_queue_that_does_not_exist_are_given_up() {
-    let network = Queues::start();
+    let mut network = Queues::start();
+    network.options.give_up_after = Duration::from_secs(1);
     let sender = join(&network, 1);
-    sender.send(quarry_core::units::NodeId(9), super::super::outgoing(Kind::Chain, "lost", 5)).unwrap();
-    let (mut missing, mut given_up) = (false, false);
-    let deadline = std::time::Instant::now() + std::time::Duration::from_secs(60);
-    loop {
-        match sender.incoming().recv_deadline(deadline).unwrap() {
-            Incoming::Trouble(TransportError::Sqs(SqsError::QueueMissing(_))) => missing = true,
-            Incoming::Trouble(TransportError::Sqs(SqsError::GivenUp { count: 1, .. })) => given_up = true,
-            Incoming::Sent(5) => break,
-            _ => {}
-        }
+    sender.send(NodeId(9), outgoing(Kind::Chain, "lost", 5)).unwrap();
+    let queue = format!("{}9.fifo", network.options.prefix);
+    let missing = || SqsError::QueueMissing(queue.clone());
+    let mut expected =
+        vec![missing(), SqsError::GivenUp { to: NodeId(9), count: 1, reason: Box::new(missing()) }];
+    let mut sent = false;
+    while !sent || !expected.is_empty() {
+        wait_for(&*sender, |incoming| match incoming {
+            Incoming::Trouble(TransportError::Sqs(trouble)) => {
+                assert_eq!(trouble, expected.remove(0));
+                Some(())
+            }
+            Incoming::Sent(5) => {
+                sent = true;
+                Some(())
+            }
+            _ => None,
+        });
     }
-    if !given_up {
-        let told = wait_for(&*sender, |incoming| matches!(incoming, Incoming::Trouble(_)).then_some(()));
-        assert_eq!(told, ());
-    }
-    assert!(missing, "it was told before");
+    // It may be sent to once it is there.
+    network.create_inbox(9);
+    send(&*sender, 9, Kind::Chain, "found");
+    assert_eq!(text(&take(&*join(&network, 9))), "found");
 }

@@ -8,7 +8,7 @@ use node::transport::sqs::{self, Access, Options, SqsError};
 use node::transport::{Incoming, Kind, Transport as _, TransportError};
 use quarry_core::units::NodeId;
 
-use super::super::{Fixture as _, PATIENCE, join, outgoing, receive, send, take, text, wait_for};
+use super::super::{Fixture as _, PATIENCE, join, outgoing, receive, send, send_all, take, text, wait_for};
 use super::emulator;
 use super::inbox::Stranger;
 use super::{Queues, TEST_VISIBILITY};
@@ -87,11 +87,12 @@ fn process() {
 #[test]
 fn what_a_killed_process_did_not_acknowledge_comes_again() {
     let network = Queues::start();
+    network.create_inbox(0);
     let sender = join(&network, 1);
+    send_all(&*sender, 0, Kind::Chain, 5);
     let mut process = Process::start(&network, &[]);
     assert_eq!(process.line(), "joined");
     for number in 0..5 {
-        send(&*sender, 0, Kind::Chain, &number.to_string());
         assert_eq!(process.line(), number.to_string());
     }
     drop(process);
