@@ -74,17 +74,22 @@ fn is_refusal(notice: &Notice) -> bool {
     matches!(
         notice,
         Notice::MessageRefused { .. }
+            | Notice::OriginalRefused(_)
             | Notice::SenderMismatch { .. }
             | Notice::TooManyRequests(_)
             | Notice::TransactionRefused { .. }
             | Notice::BlockRefused { .. }
+            | Notice::PeerStopped(_)
+            | Notice::PeerBack(_)
     )
 }
 
 /// Under which name a notice is counted.
 fn name(notice: &Notice) -> &'static str {
     match notice {
-        Notice::MessageRefused { .. } | Notice::SenderMismatch { .. } => "messages_refused",
+        Notice::MessageRefused { .. } | Notice::OriginalRefused(_) | Notice::SenderMismatch { .. } => {
+            "messages_refused"
+        }
         Notice::Unsolicited(_) => "replies_ignored",
         Notice::TooManyRequests(_) => "requests_ignored",
         Notice::Pending(_) => "transactions_accepted",
@@ -107,6 +112,9 @@ fn name(notice: &Notice) -> &'static str {
         Notice::SyncFailed { .. } => "syncs_failed",
         Notice::PeerJoined(_) => "peers_joined",
         Notice::PeerLeft(_) => "peers_left",
+        Notice::PeerSilent(_) => "peers_silent",
+        Notice::PeerStopped(_) => "peers_stopped",
+        Notice::PeerBack(_) => "peers_back",
     }
 }
 
@@ -138,7 +146,11 @@ fn log(notice: &Notice) {
         Notice::SyncFailed { peer, reason } => info!(%peer, "could not fetch a chain: {reason}"),
         Notice::PeerJoined(peer) => info!(%peer, "peer found"),
         Notice::PeerLeft(peer) => info!(%peer, "peer gone"),
+        Notice::PeerSilent(peer) => warn!(%peer, "peer silent: nothing is sent to it until it is heard of"),
+        Notice::PeerStopped(peer) => info!(%peer, "peer stops: nothing is sent to it until it is heard of"),
+        Notice::PeerBack(peer) => info!(%peer, "peer back"),
         Notice::MessageRefused { .. }
+        | Notice::OriginalRefused(_)
         | Notice::SenderMismatch { .. }
         | Notice::TooManyRequests(_)
         | Notice::TransactionRefused { .. }
@@ -151,6 +163,7 @@ fn log_refusal(notice: &Notice) {
         Notice::MessageRefused { from, error } => {
             warn!(from = sender(*from), "message refused: {error}");
         }
+        Notice::OriginalRefused(error) => warn!("message of the original refused: {error}"),
         Notice::SenderMismatch { from, claimed } => {
             warn!(from = sender(*from), "message refused: it claims to be from node {claimed}");
         }

@@ -29,6 +29,8 @@ pub mod retarget;
 
 pub mod rules;
 
+pub mod original;
+
 pub mod codec;
 
 pub mod memory;

@@ -170,7 +170,15 @@ impl Adversary {
     }
 
     fn status(&mut self, tip: Hash, height: u64, work: Work, reply_wanted: bool) -> Status {
-        Status { from: self.id, nonce: self.nonce(), tip, height: Height(height), work, reply_wanted }
+        Status {
+            from: self.id,
+            nonce: self.nonce(),
+            tip,
+            height: Height(height),
+            work,
+            reply_wanted,
+            reply_to: None,
+        }
     }
 
     fn nonce(&mut self) -> u64 {
