@@ -145,7 +145,7 @@ impl Adversary {
             // As it was heard: out of place, from the wrong node, once more.
             _ => {}
         }
-        self.to_some(view, &bytes)
+        self.mail_some(view, &bytes)
     }
 
     fn requests(&mut self, view: &View<'_>) -> Vec<Mail> {
@@ -195,7 +195,7 @@ impl Adversary {
     }
 
     /// The same bytes to about half of the honest nodes.
-    fn to_some(&mut self, view: &View<'_>, bytes: &[u8]) -> Vec<Mail> {
+    fn mail_some(&mut self, view: &View<'_>, bytes: &[u8]) -> Vec<Mail> {
         let from = Some(self.id);
         let bytes: Arc<[u8]> = bytes.into();
         let told: Vec<_> = (0..view.nodes).filter(|_| self.dice.chance(500)).collect();
@@ -204,7 +204,7 @@ impl Adversary {
     }
 
     /// The same bytes to all honest nodes.
-    fn to_all(&self, view: &View<'_>, message: &Message) -> Vec<Mail> {
+    fn mail_all(&self, view: &View<'_>, message: &Message) -> Vec<Mail> {
         let bytes: Arc<[u8]> = message.encode(&self.network).into();
         let mail = |to| Mail { from: Some(self.id), to: NodeId(to), bytes: Arc::clone(&bytes), bulk: false };
         (0..view.nodes).map(mail).collect()

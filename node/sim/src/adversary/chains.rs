@@ -23,7 +23,7 @@ impl Adversary {
         let tip = self.dice.pick(&[Hash([0; 32]), view.below_tip(1).header.hash()]);
         let height = self.dice.below(1 << 40);
         let status = self.status(tip, height, Work::from_be_bytes(work), false);
-        self.to_all(view, &Message::Status(status))
+        self.mail_all(view, &Message::Status(status))
     }
 
     /// Answers a request with something else than what was asked for.
@@ -118,10 +118,10 @@ impl Adversary {
         let mut work = [0; 32];
         work[16..].copy_from_slice(&(u128::from(last.header.index.0) * 16).to_be_bytes());
         let status = self.status(hash, last.header.index.0, Work::from_be_bytes(work), false);
-        let mut mails = self.to_all(view, &Message::Status(status));
+        let mut mails = self.mail_all(view, &Message::Status(status));
         if self.dice.chance(500) {
             for block in secret {
-                mails.extend(self.to_all(view, &Message::Block(block)));
+                mails.extend(self.mail_all(view, &Message::Block(block)));
             }
         }
         mails

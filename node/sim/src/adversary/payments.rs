@@ -34,7 +34,7 @@ impl Adversary {
             let text = String::from_utf8(bytes).expect("messages are text");
             bytes = text.replace("\"unique_id\":\"", "\"unique_id\":\"f").into_bytes();
         }
-        self.to_some(view, &bytes)
+        self.mail_some(view, &bytes)
     }
 
     /// Transactions of which at least one has no place in a block.
@@ -101,7 +101,7 @@ impl Adversary {
             list.push(Transaction::signed(&self.network.id, payment, &other));
         }
         let bytes = Message::Transactions(list).encode(&self.network);
-        self.to_some(view, &bytes)
+        self.mail_some(view, &bytes)
     }
 
     /// All of an account's money to one account and to another, each told to other nodes.
@@ -113,7 +113,7 @@ impl Adversary {
             let payment = self.payment(view, from, AccountId::open(to), cents);
             let list = vec![Transaction::new(&self.network.id, payment, None)];
             let bytes = Message::Transactions(list).encode(&self.network);
-            mails.extend(self.to_some(view, &bytes));
+            mails.extend(self.mail_some(view, &bytes));
         }
         mails
     }
