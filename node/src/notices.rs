@@ -74,6 +74,7 @@ fn is_refusal(notice: &Notice) -> bool {
     matches!(
         notice,
         Notice::MessageRefused { .. }
+            | Notice::OriginalRefused(_)
             | Notice::SenderMismatch { .. }
             | Notice::TooManyRequests(_)
             | Notice::TransactionRefused { .. }
@@ -84,7 +85,9 @@ fn is_refusal(notice: &Notice) -> bool {
 /// Under which name a notice is counted.
 fn name(notice: &Notice) -> &'static str {
     match notice {
-        Notice::MessageRefused { .. } | Notice::SenderMismatch { .. } => "messages_refused",
+        Notice::MessageRefused { .. } | Notice::OriginalRefused(_) | Notice::SenderMismatch { .. } => {
+            "messages_refused"
+        }
         Notice::Unsolicited(_) => "replies_ignored",
         Notice::TooManyRequests(_) => "requests_ignored",
         Notice::Pending(_) => "transactions_accepted",
@@ -139,6 +142,7 @@ fn log(notice: &Notice) {
         Notice::PeerJoined(peer) => info!(%peer, "peer found"),
         Notice::PeerLeft(peer) => info!(%peer, "peer gone"),
         Notice::MessageRefused { .. }
+        | Notice::OriginalRefused(_)
         | Notice::SenderMismatch { .. }
         | Notice::TooManyRequests(_)
         | Notice::TransactionRefused { .. }
@@ -151,6 +155,7 @@ fn log_refusal(notice: &Notice) {
         Notice::MessageRefused { from, error } => {
             warn!(from = sender(*from), "message refused: {error}");
         }
+        Notice::OriginalRefused(error) => warn!("message of the original refused: {error}"),
         Notice::SenderMismatch { from, claimed } => {
             warn!(from = sender(*from), "message refused: it claims to be from node {claimed}");
         }

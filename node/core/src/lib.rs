@@ -25,6 +25,8 @@ pub mod message;
 
 pub mod rules;
 
+pub mod original;
+
 pub mod store;
 
 pub mod codec;

@@ -18,6 +18,9 @@ pub const MESSAGE_OVERHEAD: u32 = 2048;
 pub const TRANSACTION_JSON_MAX: u32 = 512;
 /// The smallest message limit with which locators, single transactions and a useful number of headers fit.
 pub const MESSAGE_BYTES_MIN: u32 = 16 * 1024;
+/// The message limit where a network file names none: what many queue tools stop at, 256 KiB, less a kibibyte for the
+/// attributes that a queue counts in.
+const MESSAGE_BYTES_DEFAULT: u32 = 255 * 1024;
 /// The largest message limit.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
 
@@ -69,7 +72,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_transactions: 500, message_bytes: 256 * 1024, transaction_window: 7200 }
+        Self { block_transactions: 500, message_bytes: MESSAGE_BYTES_DEFAULT, transaction_window: 7200 }
     }
 }
 
@@ -402,7 +405,7 @@ mod tests {
         check(|file| file.limits.block_transactions = 0, NetworkError::NoTransactions);
         check(|file| file.limits.transaction_window = 59, NetworkError::Window(59));
         let needed = u64::from(MESSAGE_OVERHEAD + 1000 * TRANSACTION_JSON_MAX);
-        let error = NetworkError::MessageBytes { bytes: 262_144, needed, transactions: 1000 };
+        let error = NetworkError::MessageBytes { bytes: 261_120, needed, transactions: 1000 };
         check(|file| file.limits.block_transactions = 1000, error);
     }
 

@@ -11,6 +11,7 @@ mod transactions;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::chain::{self, Tip};
@@ -18,6 +19,7 @@ use crate::effect::{Effect, Event, Notice, Now};
 use crate::mempool::Mempool;
 use crate::message::{Message, Status};
 use crate::network::Network;
+use crate::original;
 use crate::orphans::Orphans;
 use crate::peers::Peers;
 use crate::store::{Changes, Overlay, Store, StoreError};
@@ -143,6 +145,10 @@ impl<S: Store> Node<S> {
                     Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
                 }
             }
+            Event::Original { bytes } => match original::transaction(&bytes, &self.network) {
+                Ok(transaction) => self.transactions(now, None, vec![transaction], effects)?,
+                Err(error) => effects.push(Effect::Tell(Notice::OriginalRefused(error))),
+            },
             Event::Peers(members) => self.members(&members, effects)?,
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?

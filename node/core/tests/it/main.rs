@@ -11,6 +11,7 @@ mod ledger;
 mod messages;
 mod mining;
 mod oracle;
+mod original;
 mod recipes;
 mod relay;
 mod reorganisations;
