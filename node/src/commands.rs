@@ -11,6 +11,9 @@ pub mod init;
 pub mod inspect;
 pub mod key;
 pub mod node;
+pub mod peers;
+#[cfg(feature = "sqs")]
+pub mod queues;
 pub mod send;
 
 use std::fmt;
@@ -60,6 +63,11 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Block(args)) => inspect::block(common, args),
         Some(Command::Balance(args)) => inspect::balance(common, args),
         Some(Command::Status(args)) => inspect::status(common, args),
+        Some(Command::Peers(args)) => peers::run(common, args),
+        #[cfg(feature = "sqs")]
+        Some(Command::Queues(command)) => queues::run(common, command),
+        #[cfg(not(feature = "sqs"))]
+        Some(Command::Queues(_)) => Err(crate::connection::without_sqs()),
         Some(Command::Verify(args)) => inspect::verify(common, args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Devices(args)) => devices::run(args),

@@ -6,7 +6,9 @@ use quarry_core::effect::Notice;
 use quarry_core::rules::TransactionError;
 use tracing::{debug, info, warn};
 
-use crate::transport::TransportError;
+#[cfg(feature = "sqs")]
+use crate::transport::sqs::SqsError;
+use crate::transport::{TransportError, Usage};
 
 /// The most lines a second about what others send and this node refuses; more are only counted.
 const REFUSALS_PER_SECOND_MAX: u32 = 20;
@@ -41,6 +43,7 @@ impl Journal {
     /// Counts and logs what the transport has met, which may be of a sender's making, too.
     pub fn trouble(&mut self, trouble: &TransportError, elapsed_us: u64) {
         self.count("transport_troubles");
+        self.count(kind(trouble));
         if self.may_log_refusal(elapsed_us) {
             warn!("{trouble}");
         }
@@ -61,10 +64,28 @@ impl Journal {
     }
 }
 
+/// Logs what a transport has used, if that is anything.
+pub fn log_usage(usage: &Usage) {
+    if !usage.requests.is_empty() {
+        info!("{}", usage_text(usage.requests.iter().map(|(name, count)| (*name, *count)), usage.cost_usd));
+    }
+}
+
+/// Requests by kind and what they cost, in a line.
+pub fn usage_text<'a>(requests: impl Iterator<Item = (&'a str, u64)>, cost_usd: f64) -> String {
+    let mut kinds: Vec<_> = requests.collect();
+    kinds.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let total: u64 = kinds.iter().map(|(_, count)| count).sum();
+    let kinds: Vec<_> = kinds.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    format!("{total} requests ({}), about ${cost_usd:.6}", kinds.join(", "))
+}
+
 /// Whether an error in sending is worth a line: an inbox that stays full is named less and less often.
 pub fn is_worth_a_line(error: &TransportError) -> bool {
     match error {
         TransportError::InboxFull { refused, .. } => refused.is_power_of_two(),
+        #[cfg(feature = "sqs")]
+        TransportError::Sqs(SqsError::OutgoingFull { refused, .. }) => refused.is_power_of_two(),
         _ => true,
     }
 }
@@ -82,6 +103,28 @@ fn is_refusal(notice: &Notice) -> bool {
             | Notice::PeerStopped(_)
             | Notice::PeerBack(_)
     )
+}
+
+/// Under which name a trouble of the transport is counted.
+fn kind(trouble: &TransportError) -> &'static str {
+    match trouble {
+        TransportError::Damaged { .. } | TransportError::CursorLost { .. } => "troubles_damage",
+        TransportError::Io { .. } => "troubles_files",
+        #[cfg(feature = "sqs")]
+        TransportError::Sqs(error) => match error {
+            SqsError::Unreachable { .. } | SqsError::Timeout { .. } => "troubles_unreachable",
+            SqsError::Denied { .. }
+            | SqsError::ListDenied
+            | SqsError::NoRegion
+            | SqsError::NoCredentials(_)
+            | SqsError::CredentialsRefused { .. } => "troubles_access",
+            SqsError::QueueMissing(_) => "troubles_queue_missing",
+            SqsError::GivenUp { .. } | SqsError::OutgoingFull { .. } => "troubles_given_up",
+            SqsError::Poison { .. } => "troubles_poison",
+            _ => "troubles_service",
+        },
+        _ => "troubles_other",
+    }
 }
 
 /// Under which name a notice is counted.

@@ -196,6 +196,7 @@ fn any_message(dice: &mut Dice) -> Message {
             height: Height(dice.edge()),
             work: Work::from_be_bytes(dice.bytes()),
             reply_wanted: dice.once_in(2),
+            reply_to: dice.once_in(2).then(|| dice.edge()),
         }),
         _ => Message::Bye { from, nonce },
     }

@@ -96,6 +96,7 @@ impl World {
             height: tip.index,
             work: Work::from_be_bytes([1; 32]),
             reply_wanted: false,
+            reply_to: None,
         };
         let status = message(Some(PEER), &Message::Status(status), &self.network);
         let effects = step(&mut node, self.now, status);
@@ -205,6 +206,7 @@ pub fn network_file() -> NetworkFile {
         name: "fuzz".into(),
         genesis_time: Timestamp::from_micros(GENESIS_US).expect("it is 2026"),
         difficulty: Difficulty::Zeros(1),
+        block_time: 0,
         reward: "0.01".into(),
         limits: Limits { block_transactions: 20, ..Limits::default() },
         accounts: vec![

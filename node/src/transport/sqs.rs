@@ -40,7 +40,8 @@ pub use error::SqsError;
 pub struct Options {
     /// Where SQS is and who asks.
     pub access: Access,
-    /// The network's id, with which its queues are tagged: those of another network are refused.
+    /// The network's id, with which its queues are tagged: those of another network are refused. Empty where an operator
+    /// knows the queues by name alone: they are not tagged and none is refused. A node always says it.
     pub network: String,
     /// Begins the names of the queues: node 0's is `<prefix>0.fifo`. May be empty.
     pub prefix: String,

@@ -16,7 +16,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use node::args::{CommonArgs, LogFormat};
+use node::args::{CommonArgs, LogFormat, MediumArgs};
 use node::config::{self, Directory};
 use node::control::{self, NodeStatus, Request};
 use node::transport::local::{self, Local};
@@ -173,6 +173,7 @@ impl Place {
             network: None,
             log_format: LogFormat::Human,
             log: String::new(),
+            medium: MediumArgs::default(),
         }
     }
 }
@@ -249,8 +250,11 @@ impl Outcome {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    for name in ["QUARRY_DIR", "QUARRY_NETWORK", "QUARRY_LOG", "QUARRY_LOG_FORMAT"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        // Neither what a user has set for this program, nor what leads to his account.
+        if ["QUARRY_", "AWS_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -98,7 +98,7 @@ pub(super) async fn tags(link: &Link, name: &str, url: &str) -> Result<HashMap<S
     let answer = link.sdk.list_queue_tags().queue_url(url).send().await;
     let tags = answer.map_err(client::failed("ListQueueTags", name))?.tags.unwrap_or_default();
     match tags.get(NETWORK_TAG) {
-        Some(network) if *network != link.options.network => {
+        Some(network) if !link.options.network.is_empty() && *network != link.options.network => {
             let error = SqsError::ForeignQueue { queue: name.to_owned(), network: network.clone() };
             Err(Failure { kind: FailureKind::Refused, error })
         }
@@ -125,7 +125,9 @@ async fn create(link: &Link, name: &str, owner: Option<&str>) -> Result<Opened, 
     for (attribute, value) in attributes(&link.options) {
         request = request.attributes(attribute, value);
     }
-    request = request.tags(NETWORK_TAG, &link.options.network);
+    if !link.options.network.is_empty() {
+        request = request.tags(NETWORK_TAG, &link.options.network);
+    }
     if let Some(owner) = owner {
         request = request.tags(OWNER_TAG, owner);
     }
