@@ -1,12 +1,12 @@
 # Every way to build, check and measure the project; `make` alone lists them.
 
-.PHONY: help test setup fmt lint unit deny bench soak mutants
+.PHONY: help test setup fmt lint unit deploy deny bench soak mutants
 CARGO ?= cargo
 
 help: ## List these recipes
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-test: setup fmt lint unit ## Install what the tests need, then run every check
+test: setup fmt lint unit deploy ## Install what the tests need, then run every check
 
 setup: ## Install what the build and the tests need
 	@scripts/setup.sh
@@ -19,6 +19,9 @@ lint: ## Check with clippy, warnings refused
 
 unit: ## Build and run all tests
 	$(CARGO) test --workspace --locked
+
+deploy: ## Check what runs nodes on AWS (needs setup)
+	target/python/bin/python -B -m pytest -q -p no:cacheprovider deploy/tests
 
 HOURS ?= 1
 SEED ?= $(shell date +%s)000

@@ -9,8 +9,9 @@ command -v sha256sum >/dev/null || packages+=(coreutils)
 # The GPU backend is tested on Mesa's software adapter. Not every ldconfig is on every user's path.
 { PATH=$PATH:/sbin:/usr/sbin ldconfig -p || true; } | grep -F libvulkan.so.1 >/dev/null || packages+=(libvulkan1)
 compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || packages+=(mesa-vulkan-drivers)
-# Modules of Python that Debian packs apart.
+# The tests of deploy/ are in Python, and ask systemd what it thinks of the unit.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
+command -v systemd-analyze >/dev/null || packages+=(systemd)
 
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=()
@@ -20,11 +21,12 @@ if [ ${#packages[@]} -gt 0 ]; then
     "${as_root[@]}" apt-get install -y -qq --no-install-recommends "${packages[@]}"
 fi
 
-# The transport over SQS is tested against this emulator; tests start it themselves.
-python=(ministack==1.5.33)
+# The transport over SQS is tested against an emulator, which the tests start themselves.
+wanted="ministack==1.5.33
+$(cat deploy/tests/requirements.txt)"
 stamp=target/python/installed
-if [ "$(cat "$stamp" 2>/dev/null)" != "${python[*]}" ]; then
+if [ "$(cat "$stamp" 2>/dev/null)" != "$wanted" ]; then
     python3 -m venv target/python
-    target/python/bin/pip install --quiet --disable-pip-version-check "${python[@]}"
-    echo "${python[*]}" >"$stamp"
+    target/python/bin/pip install --quiet --disable-pip-version-check --requirement <(echo "$wanted")
+    echo "$wanted" >"$stamp"
 fi
