@@ -100,6 +100,8 @@ fn is_refusal(notice: &Notice) -> bool {
             | Notice::TooManyRequests(_)
             | Notice::TransactionRefused { .. }
             | Notice::BlockRefused { .. }
+            | Notice::PeerStopped(_)
+            | Notice::PeerBack(_)
     )
 }
 
@@ -153,6 +155,9 @@ fn name(notice: &Notice) -> &'static str {
         Notice::SyncFailed { .. } => "syncs_failed",
         Notice::PeerJoined(_) => "peers_joined",
         Notice::PeerLeft(_) => "peers_left",
+        Notice::PeerSilent(_) => "peers_silent",
+        Notice::PeerStopped(_) => "peers_stopped",
+        Notice::PeerBack(_) => "peers_back",
     }
 }
 
@@ -184,6 +189,9 @@ fn log(notice: &Notice) {
         Notice::SyncFailed { peer, reason } => info!(%peer, "could not fetch a chain: {reason}"),
         Notice::PeerJoined(peer) => info!(%peer, "peer found"),
         Notice::PeerLeft(peer) => info!(%peer, "peer gone"),
+        Notice::PeerSilent(peer) => warn!(%peer, "peer silent: nothing is sent to it until it is heard of"),
+        Notice::PeerStopped(peer) => info!(%peer, "peer stops: nothing is sent to it until it is heard of"),
+        Notice::PeerBack(peer) => info!(%peer, "peer back"),
         Notice::MessageRefused { .. }
         | Notice::OriginalRefused(_)
         | Notice::SenderMismatch { .. }

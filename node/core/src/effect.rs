@@ -171,6 +171,12 @@ pub enum Notice {
     PeerJoined(NodeId),
     /// A node has gone.
     PeerLeft(NodeId),
+    /// A peer has been silent for so long that nothing more is sent to it.
+    PeerSilent(NodeId),
+    /// A peer has said that it stops, so nothing more is sent to it.
+    PeerStopped(NodeId),
+    /// A peer that nothing was sent to any more has been heard of.
+    PeerBack(NodeId),
 }
 
 /// Why fetching a peer's chain ended badly.

@@ -6,6 +6,7 @@
 //! the changes that it rests on are durable.
 
 mod blocks;
+mod contacts;
 mod syncing;
 mod transactions;
 
@@ -17,7 +18,7 @@ use alloc::vec::Vec;
 use crate::chain::{self, Tip};
 use crate::effect::{Effect, Event, Notice, Now};
 use crate::mempool::Mempool;
-use crate::message::{Message, Status};
+use crate::message::Message;
 use crate::network::Network;
 use crate::original;
 use crate::orphans::Orphans;
@@ -149,7 +150,7 @@ impl<S: Store> Node<S> {
                 Ok(transaction) => self.transactions(now, None, vec![transaction], effects)?,
                 Err(error) => effects.push(Effect::Tell(Notice::OriginalRefused(error))),
             },
-            Event::Peers(members) => self.members(&members, effects)?,
+            Event::Peers(members) => self.members(now, &members, effects)?,
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?
             }
@@ -247,8 +248,8 @@ impl<S: Store> Node<S> {
             effects.push(Effect::Tell(Notice::SenderMismatch { from, claimed }));
             return Ok(());
         }
-        if let Some(peer) = from {
-            self.peers.heard(peer, now.elapsed_us);
+        if let Some(peer) = from.filter(|_| !matches!(message, Message::Bye { .. })) {
+            self.heard(now, peer, &message, effects)?;
         }
         match message {
             Message::Transactions(transactions) => self.transactions(now, from, transactions, effects),
@@ -260,63 +261,33 @@ impl<S: Store> Node<S> {
             Message::GetBlocks(request) => self.serve_blocks(now, &request, effects),
             Message::Blocks { from, nonce, blocks } => self.sync_blocks(now, from, nonce, blocks, effects),
             Message::Status(status) => {
-                self.peers.claimed(&status);
-                if status.reply_wanted && self.may_ask(now, status.from, effects) {
-                    let reply = self.status(false);
-                    self.send(status.from, &reply, effects);
-                }
+                self.take_status(now, &status, effects);
                 Ok(())
             }
             Message::Bye { from, .. } => {
-                self.peers.stopped(from);
+                self.take_bye(now, from, effects);
                 Ok(())
             }
         }
-    }
-
-    fn members(&mut self, members: &[NodeId], effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        let others: Vec<_> = members.iter().copied().filter(|id| *id != self.options.id).collect();
-        let (joined, gone) = self.peers.update(&others);
-        effects.extend(gone.into_iter().map(|id| Effect::Tell(Notice::PeerLeft(id))));
-        for id in joined {
-            effects.push(Effect::Tell(Notice::PeerJoined(id)));
-            let status = self.status(true);
-            self.send(id, &status, effects);
-        }
-        if core::mem::take(&mut self.reannounce) {
-            let outbox: Vec<_> = self.outbox.iter().map(|(number, hash)| (*number, *hash)).collect();
-            for (number, hash) in outbox {
-                self.announce(number, &hash, effects)?;
-            }
-        }
-        Ok(())
     }
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         if self.status_due_us <= now.elapsed_us {
             self.status_due_us = now.elapsed_us + self.options.status_interval_us;
             self.expire(now, effects);
-            let status = self.status(false);
-            self.broadcast(&status, None, effects);
+            self.status_round(now, effects);
         }
         self.check_sync(now, effects)?;
         self.flush_relay(now, effects);
         self.refresh_template(now, effects)
     }
 
-    fn status(&mut self, reply_wanted: bool) -> Message {
-        Message::Status(Status {
-            from: self.options.id,
-            nonce: self.fresh_nonce(),
-            tip: self.tip.hash,
-            height: self.tip.header.index,
-            work: self.tip.work,
-            reply_wanted,
-        })
-    }
-
     fn fresh_nonce(&mut self) -> u64 {
         self.nonces += 1;
+        self.last_nonce()
+    }
+
+    fn last_nonce(&self) -> u64 {
         self.options.seed.wrapping_add(self.nonces)
     }
 
@@ -325,14 +296,21 @@ impl<S: Store> Node<S> {
         effects.push(Effect::Send { to, bytes, bulk, announcement: None });
     }
 
+    /// Sends a message to all peers that listen.
     fn broadcast(&self, message: &Message, announcement: Option<u64>, effects: &mut Vec<Effect>) {
+        self.send_all(self.peers.listening(), message, announcement, effects);
+    }
+
+    fn send_all(
+        &self,
+        peers: Vec<NodeId>,
+        message: &Message,
+        announcement: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
         let (bytes, bulk): (Arc<[u8]>, bool) = (message.encode(&self.network).into(), message.is_bulk());
-        let sends = self.peers.ids().into_iter().map(|to| Effect::Send {
-            to,
-            bytes: Arc::clone(&bytes),
-            bulk,
-            announcement,
-        });
+        let sends =
+            peers.into_iter().map(|to| Effect::Send { to, bytes: Arc::clone(&bytes), bulk, announcement });
         effects.extend(sends);
     }
 

@@ -76,14 +76,14 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// Sends a block of the outbox to all peers.
+    /// Sends a block of the outbox to all peers that listen; the others fetch it when they are back.
     pub(super) fn announce(
         &mut self,
         number: u64,
         hash: &Hash,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        if self.peers.ids().is_empty() {
+        if self.peers.listening().is_empty() {
             self.announced(number);
             return Ok(());
         }

@@ -100,22 +100,31 @@ impl<S: Store> Node<S> {
         self.relay.forget(id);
     }
 
+    /// The most transactions that fit into a message, whatever they are.
+    pub(super) fn transactions_max(&self) -> usize {
+        let room = self.network.limits.message_bytes - MESSAGE_OVERHEAD;
+        usize::try_from(room / TRANSACTION_JSON_MAX).unwrap_or(usize::MAX)
+    }
+
     /// Sends on what is due.
     pub(super) fn flush_relay(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let room = self.network.limits.message_bytes - MESSAGE_OVERHEAD;
-        let count_max = usize::try_from(room / TRANSACTION_JSON_MAX).unwrap_or(usize::MAX);
+        let count_max = self.transactions_max();
         let mut batch = Vec::new();
         while let Some(id) = self.relay.next_due(now.elapsed_us) {
             self.schedule_relay(id, now, false);
             batch.extend(self.mempool.transaction(&id).map(|it| Transaction::clone(it)));
             if batch.len() == count_max {
-                let message = Message::Transactions(core::mem::take(&mut batch));
-                self.broadcast(&message, None, effects);
+                self.broadcast_transactions(core::mem::take(&mut batch), effects);
             }
         }
         if !batch.is_empty() {
-            self.broadcast(&Message::Transactions(batch), None, effects);
+            self.broadcast_transactions(batch, effects);
         }
+    }
+
+    fn broadcast_transactions(&mut self, batch: Vec<Transaction>, effects: &mut Vec<Effect>) {
+        self.broadcast(&Message::Transactions(batch), None, effects);
+        self.peers.transactions_sent();
     }
 
     /// Adds a transaction to the mempool if it keeps the rules. `verified` says that its signature is known to be valid.

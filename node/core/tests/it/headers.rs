@@ -43,7 +43,15 @@ fn check_both_ways(broken: impl Fn(&Rig) -> Header, expected: impl Fn(&Rig, &Hea
 /// The peer claims to be far ahead; answers the nonce of the request that follows.
 fn start_sync(rig: &mut Rig) -> u64 {
     let (height, work) = (Height(9), serde_json::from_str("\"999999\"").unwrap());
-    let status = Status { from: PEER, nonce: 0, tip: Hash([9; 32]), height, work, reply_wanted: false };
+    let status = Status {
+        from: PEER,
+        nonce: 0,
+        tip: Hash([9; 32]),
+        height,
+        work,
+        reply_wanted: false,
+        reply_to: None,
+    };
     let outcome = rig.receive(Some(PEER), &Message::Status(status));
     match outcome.to_peer()[..] {
         [Message::GetHeaders(request)] => request.nonce,

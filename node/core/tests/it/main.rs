@@ -8,6 +8,7 @@ mod crashes;
 mod fork_choice;
 mod headers;
 mod ledger;
+mod liveness;
 mod messages;
 mod mining;
 mod oracle;

@@ -6,6 +6,7 @@ use quarry_core::network::{Limits, NetworkFile};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{NodeId, TxId};
 
+use crate::liveness::status;
 use crate::rig::{BYSTANDER, Outcome, PEER, Rig, SECOND_US, network_file};
 
 /// How often each transaction was sent to the peer.
@@ -17,12 +18,14 @@ fn relayed(outcome: &Outcome) -> Vec<TxId> {
     lists.flatten().map(Transaction::id).collect()
 }
 
-/// Steps at every deadline for so long, and what was sent to the peer meanwhile.
+/// Steps at every deadline for so long, and what was sent to the peer meanwhile, which is heard of now and then.
 fn relayed_during(rig: &mut Rig, micros: u64) -> Vec<TxId> {
     let end = rig.now.elapsed_us + micros;
     let mut ids = Vec::new();
     while rig.node.deadline() <= end {
         ids.extend(relayed(&rig.wait()));
+        let word = status(rig, PEER, None);
+        ids.extend(relayed(&rig.receive(Some(PEER), &word)));
     }
     rig.advance(end - rig.now.elapsed_us);
     ids

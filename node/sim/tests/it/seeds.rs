@@ -30,6 +30,8 @@ fn check(seeds: std::ops::Range<u64>) {
         ("timed out syncs", notice("SyncFailed TimedOut")),
         ("stale results", notice("StaleResult")),
         ("overspends", notice("Refused Overspend")),
+        ("parked peers", notice("PeerSilent")),
+        ("peers that came back", notice("PeerBack")),
         ("expired transactions", notice("Expired")),
     ] {
         assert!(0 < count, "no {what} in all these seeds");

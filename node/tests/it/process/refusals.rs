@@ -240,7 +240,7 @@ fn messages_that_are_none_are_refused() {
     refuses_text("1.23", "1.234", "with at most two decimals");
     refuses_text("1.23", "1.24", "unique_id is");
     refuses_text("\"alice\"", "\"mallory\"", "no account of this network is named `mallory`");
-    refuses_text("\"quarry\":1", "\"quarry\":2", "protocol version 2");
+    refuses_text("\"quarry\":2", "\"quarry\":1", "protocol version 1");
     refuses_text("\"transactions\"", "\"transaction\"", "unknown type `transaction`");
     let headers = vec![target.network.genesis; HEADERS_MAX + 1];
     let many = Message::Headers { from: NodeId(1), nonce: 1, headers, more: false };
