@@ -1,17 +1,18 @@
 //! Deleting messages that the node is done with.
 //! Invariant: a message whose deletion fails for good is only counted: it comes again and is recognised.
 
+use std::sync::Arc;
 use std::time::Duration;
 
 use aws_sdk_sqs::types::{ChangeMessageVisibilityBatchRequestEntry, DeleteMessageBatchRequestEntry};
-use tokio::sync::{mpsc, oneshot};
+use tokio::sync::{Notify, mpsc, oneshot};
 use tokio::time::Instant;
 
 use crate::transport::Kind;
 use crate::transport::sqs::backoff::Backoff;
 use crate::transport::sqs::client::{self, Failure, FailureKind};
 use crate::transport::sqs::error::SqsError;
-use crate::transport::sqs::held::Deletion;
+use crate::transport::sqs::held::{Deletion, Held};
 use crate::transport::sqs::lease::Lease;
 use crate::transport::sqs::pump::Pump;
 use crate::transport::sqs::receive::BATCH_MAX;
@@ -27,6 +28,9 @@ pub(super) struct Deleting {
     pub(super) pump: Pump,
     pub(super) deletions: mpsc::UnboundedReceiver<Deletion>,
     pub(super) finish: oneshot::Receiver<()>,
+    pub(super) held: Arc<Held>,
+    /// Told when all that was received is deleted, so that the queue may hand out more of every group.
+    pub(super) all_deleted: Arc<Notify>,
     pub(super) backoff: Backoff,
 }
 
@@ -56,6 +60,9 @@ impl Deleting {
             if share_no_more || !open || !urgent.is_empty() || BATCH_MAX <= patient.len() {
                 urgent.append(&mut patient);
                 self.delete(&mut urgent).await;
+                if patient.is_empty() && self.deletions.is_empty() && self.held.is_empty() {
+                    self.all_deleted.notify_one();
+                }
             }
             due = if patient.is_empty() { None } else { due.or_else(|| Some(Instant::now() + SHARE)) };
         }

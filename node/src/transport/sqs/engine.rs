@@ -8,7 +8,7 @@ use std::time::Duration;
 
 use crossbeam_channel::Sender;
 use quarry_core::units::NodeId;
-use tokio::sync::{mpsc, oneshot, watch};
+use tokio::sync::{Notify, mpsc, oneshot, watch};
 use tokio::task;
 use tokio::time::timeout;
 
@@ -182,18 +182,27 @@ impl Running {
         if let Some(known) = known {
             task::spawn(Members { link, own: id, pump: pump.clone(), sightings: noticed, known }.run());
         }
-        let (finish, finished) = oneshot::channel();
+        let ((finish, finished), all_deleted) = (oneshot::channel(), Arc::new(Notify::new()));
         let receiving = Receiving {
             lease: lease.clone(),
             pump: pump.clone(),
             held: Arc::clone(&shared.held),
+            all_deleted: Arc::clone(&all_deleted),
             deletions: shared.deletions.clone(),
             members: sightings,
             stop: running.stop.subscribe(),
             backoff: Arc::new(Mutex::new(Backoff::new(format!("receiving from {}", lease.queue)))),
         };
         let backoff = Backoff::new(format!("deleting from {}", lease.queue));
-        let deleting = Deleting { lease: lease.clone(), pump, deletions, finish: finished, backoff };
+        let deleting = Deleting {
+            lease: lease.clone(),
+            pump,
+            deletions,
+            finish: finished,
+            held: Arc::clone(&shared.held),
+            all_deleted,
+            backoff,
+        };
         shared.meter = lease.link.meter.clone();
         running.inbox = Some(Inbox {
             held: Arc::clone(&shared.held),

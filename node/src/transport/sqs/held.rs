@@ -84,6 +84,11 @@ impl Held {
         self.state().held.len() < HELD_MAX
     }
 
+    /// Whether the node is done with all of them.
+    pub(super) fn is_empty(&self) -> bool {
+        self.state().held.is_empty()
+    }
+
     /// Those that the node is not done with, in the order of their arrival.
     pub(super) fn take_all(&self) -> Vec<Deletion> {
         let mut state = self.state();

@@ -5,7 +5,7 @@ use std::sync::{Arc, Mutex};
 use std::time::{Duration, Instant};
 
 use aws_sdk_sqs::types::{Message, MessageSystemAttributeName};
-use tokio::sync::{mpsc, watch};
+use tokio::sync::{Notify, mpsc, watch};
 use tokio::task::JoinSet;
 
 use crate::transport::sqs::backoff::Backoff;
@@ -22,6 +22,8 @@ use crate::transport::{Delivery, Format, Incoming, Kind, Receipt, ReceiptInner};
 
 /// The most messages that SQS hands out at a time.
 pub(super) const BATCH_MAX: usize = 10;
+/// The most polls at a time.
+const POLLS_MAX: usize = 2;
 /// How long a poll that was ended by a claim may take to return.
 const LAST_POLL: Duration = Duration::from_secs(1);
 /// How long a retried poll may use the name of the lost one, with some to spare to SQS's five minutes.
@@ -33,6 +35,7 @@ pub(super) struct Receiving {
     pub(super) lease: Lease,
     pub(super) pump: Pump,
     pub(super) held: Arc<Held>,
+    pub(super) all_deleted: Arc<Notify>,
     pub(super) deletions: mpsc::UnboundedSender<Deletion>,
     pub(super) members: mpsc::UnboundedSender<Sighting>,
     pub(super) stop: watch::Receiver<bool>,
@@ -45,18 +48,22 @@ impl Receiving {
         let (mut polls, mut backlog) = (JoinSet::new(), false);
         let mut stop = self.stop.clone();
         while !*stop.borrow() {
-            let wanted = if backlog { 2 } else { 1 };
-            while polls.len() < wanted {
-                let this = self.clone();
-                polls.spawn(async move { this.poll().await });
+            if polls.is_empty() {
+                self.start(&mut polls);
             }
             let done = tokio::select! {
                 done = polls.join_next() => done,
+                // The poll that waits began while its groups were held up, and a service may look again only now and
+                // then: behind a backlog another one brings what is free now.
+                () = self.all_deleted.notified(), if backlog && polls.len() < POLLS_MAX => {
+                    self.start(&mut polls);
+                    continue;
+                }
                 () = stopped(&mut stop) => break,
             };
             match done {
                 Some(Ok(Ok(messages))) => {
-                    // Only a full batch is a sign that more waits than one poll at a time brings in time.
+                    // Only a full batch is a sign that more waits.
                     backlog = messages.len() == BATCH_MAX;
                     self.take(messages).await;
                 }
@@ -65,6 +72,11 @@ impl Receiving {
             }
         }
         self.end(polls).await;
+    }
+
+    fn start(&self, polls: &mut JoinSet<Result<Vec<Message>, Failure>>) {
+        let this = self.clone();
+        polls.spawn(async move { this.poll().await });
     }
 
     /// Polls until there is an answer other than that it should be tried again.
