@@ -3,6 +3,7 @@
 //! A block is checked in three stages, cheapest first: [`check_block`] needs nothing but the block, [`check_context`]
 //! its parent and the clock, and [`crate::ledger`] the balances. Invariant: a [`CheckedBlock`] has passed the first.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
@@ -180,14 +181,9 @@ pub enum BlockError {
     /// The rewards add up to more than an amount can say.
     #[error("at height {0} the rewards make the supply exceed 184467440737095516.15")]
     Supply(Height),
-    /// Its branch has so much less work than the best chain that it is not kept.
-    #[error("its branch has a work of {work}, far below the {tip} of the best chain")]
-    TooLittleWork {
-        /// Its branch's.
-        work: Work,
-        /// The best chain's.
-        tip: Work,
-    },
+    /// Its branch has so much less work than the best chain that it is not kept: the works of both.
+    #[error("its branch has a work of {}, far below the {} of the best chain", .0.0, .0.1)]
+    TooLittleWork(Box<(Work, Work)>),
     /// It is known to break a rule, or stands on a block that does.
     #[error("block {0} of its branch is invalid")]
     InvalidBranch(Hash),

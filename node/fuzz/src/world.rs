@@ -109,11 +109,11 @@ impl World {
             Effect::Send { bytes, .. } => Message::decode(bytes, &self.network).ok(),
             _ => None,
         });
-        let nonces = sent.filter_map(|message| match message {
+        let mut nonces = sent.filter_map(|message| match message {
             Message::GetHeaders(request) => Some(request.nonce),
             _ => None,
         });
-        nonces.last().expect("the peer claims to be ahead, so it is asked")
+        nonces.next_back().expect("the peer claims to be ahead, so it is asked")
     }
 
     /// A good block on top of another.

@@ -1,5 +1,6 @@
 //! How a node takes blocks, announces its own, and chooses what to mine.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -57,7 +58,7 @@ impl<S: Store> Node<S> {
         let (work, tip) = (parent.work + block.work(), self.tip.work);
         let target = self.tip.header.bits.target().expect("the tip's header has been checked");
         let slack = core::iter::repeat_n(target.work(), SIDE_BRANCH_BLOCKS_MAX).sum();
-        Ok(if tip <= work + slack { Ok(()) } else { Err(BlockError::TooLittleWork { work, tip }) })
+        Ok(if tip <= work + slack { Ok(()) } else { Err(BlockError::TooLittleWork(Box::new((work, tip)))) })
     }
 
     /// Takes the result of the nonce search.
