@@ -41,8 +41,10 @@ pub struct Options {
     pub mine_empty: bool,
     /// Makes its nonces unlike those of other nodes and of its own earlier runs.
     pub seed: u64,
-    /// How often it tells its peers where it stands, in microseconds.
+    /// How often it tells its peers where it stands while its tip moves, in microseconds.
     pub status_interval_us: u64,
+    /// How seldom it does so in the end while its tip rests: the interval doubles up to here.
+    pub status_interval_max_us: u64,
     /// How long it collects transactions before it relays them, at most, in microseconds.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
@@ -67,6 +69,8 @@ pub struct Node<S> {
     mining: Mining,
     nonces: u64,
     status_due_us: u64,
+    /// How long the wait was that ends then.
+    status_wait_us: u64,
 }
 
 /// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
@@ -113,6 +117,7 @@ impl<S: Store> Node<S> {
         let mut node = Self {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
+            status_wait_us: options.status_interval_us,
             options,
             store,
             pending,
@@ -273,7 +278,8 @@ impl<S: Store> Node<S> {
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         if self.status_due_us <= now.elapsed_us {
-            self.status_due_us = now.elapsed_us + self.options.status_interval_us;
+            self.status_wait_us = self.next_status_wait();
+            self.status_due_us = now.elapsed_us + self.status_wait_us;
             self.expire(now, effects);
             self.status_round(now, effects);
         }

@@ -49,6 +49,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         mine_empty: args.mine_empty,
         seed: rand::random(),
         status_interval_us: STATUS_INTERVAL_US,
+        status_interval_max_us: STATUS_INTERVAL_US,
         relay_window_us: RELAY_WINDOW_US,
         reply_timeout_us: REPLY_TIMEOUT_US,
     };

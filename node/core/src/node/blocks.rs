@@ -192,6 +192,7 @@ impl<S: Store> Node<S> {
         }
         self.mining.template = None;
         self.mining.assembled_us = None;
+        self.hasten_status(now);
         let (height, hash) = (self.tip.header.index, self.tip.hash);
         let notice = if switch.abandoned.is_empty() && switch.applied.len() == 1 {
             Notice::Extended { height, hash, transactions: mined.len(), from }
