@@ -45,7 +45,7 @@ pub struct Options {
     pub status_interval_us: u64,
     /// How seldom it does so in the end while its tip rests: the interval doubles up to here.
     pub status_interval_max_us: u64,
-    /// How long it collects transactions before it relays them, at most, in microseconds.
+    /// How long it collects transactions before it relays them, at most, in microseconds: it does so once in that time.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
@@ -73,11 +73,22 @@ pub struct Node<S> {
     status_wait_us: u64,
 }
 
-/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
-#[derive(Debug, Default)]
+/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`]: always at the end of a window.
+#[derive(Debug)]
 struct Relay {
-    due: BTreeMap<TxId, u64>,
+    window_us: u64,
+    /// Where in its windows the clock was at its start.
+    phase_us: u64,
+    waits: BTreeMap<TxId, Wait>,
     order: BTreeSet<(u64, TxId)>,
+}
+
+/// Until when a transaction waits to be sent on.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    due_us: u64,
+    /// Until when peers who send it can put that off.
+    latest_us: u64,
 }
 
 /// The nonce search.
@@ -114,6 +125,7 @@ impl<S: Store> Node<S> {
         let mempool = Mempool::restore(store.mempool()?.into_iter());
         let outbox: BTreeMap<_, _> = store.outbox()?.into_iter().collect();
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
+        let relay = Relay::new(options.relay_window_us, options.seed);
         let mut node = Self {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
@@ -129,13 +141,13 @@ impl<S: Store> Node<S> {
             outbox,
             outbox_next,
             reannounce: true,
-            relay: Relay::default(),
+            relay,
             mining: Mining::default(),
             nonces: 0,
         };
         let waiting: Vec<_> = node.mempool.iter().map(|it| it.id()).collect();
         for id in waiting {
-            node.schedule_relay(id, now, true);
+            node.relay.soon(id, now.elapsed_us);
         }
         Ok(node)
     }

@@ -180,7 +180,7 @@ impl<S: Store> Node<S> {
         let mined: BTreeSet<_> = mined.map(Transaction::id).collect();
         for id in &mined {
             self.mempool.remove(id, &mut self.pending);
-            self.forget_relay(id);
+            self.relay.forget(id);
         }
         let abandoned = switch.abandoned.iter().rev().flat_map(|block| &block.transactions);
         let (mut returned, mut dropped) = (0, 0);
