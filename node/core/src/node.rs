@@ -41,9 +41,11 @@ pub struct Options {
     pub mine_empty: bool,
     /// Makes its nonces unlike those of other nodes and of its own earlier runs.
     pub seed: u64,
-    /// How often it tells its peers where it stands, in microseconds.
+    /// How often it tells its peers where it stands while its tip moves, in microseconds.
     pub status_interval_us: u64,
-    /// How long it collects transactions before it relays them, at most, in microseconds.
+    /// How seldom it does so in the end while its tip rests: the interval doubles up to here.
+    pub status_interval_max_us: u64,
+    /// How long it collects transactions before it relays them, at most, in microseconds: it does so once in that time.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
@@ -67,13 +69,26 @@ pub struct Node<S> {
     mining: Mining,
     nonces: u64,
     status_due_us: u64,
+    /// How long the wait was that ends then.
+    status_wait_us: u64,
 }
 
-/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
-#[derive(Debug, Default)]
+/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`]: always at the end of a window.
+#[derive(Debug)]
 struct Relay {
-    due: BTreeMap<TxId, u64>,
+    window_us: u64,
+    /// Where in its windows the clock was at its start.
+    phase_us: u64,
+    waits: BTreeMap<TxId, Wait>,
     order: BTreeSet<(u64, TxId)>,
+}
+
+/// Until when a transaction waits to be sent on.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    due_us: u64,
+    /// Until when peers who send it can put that off.
+    latest_us: u64,
 }
 
 /// The nonce search.
@@ -110,9 +125,11 @@ impl<S: Store> Node<S> {
         let mempool = Mempool::restore(store.mempool()?.into_iter());
         let outbox: BTreeMap<_, _> = store.outbox()?.into_iter().collect();
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
+        let relay = Relay::new(options.relay_window_us, options.seed);
         let mut node = Self {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
+            status_wait_us: options.status_interval_us,
             options,
             store,
             pending,
@@ -124,13 +141,13 @@ impl<S: Store> Node<S> {
             outbox,
             outbox_next,
             reannounce: true,
-            relay: Relay::default(),
+            relay,
             mining: Mining::default(),
             nonces: 0,
         };
         let waiting: Vec<_> = node.mempool.iter().map(|it| it.id()).collect();
         for id in waiting {
-            node.schedule_relay(id, now, true);
+            node.relay.soon(id, now.elapsed_us);
         }
         Ok(node)
     }
@@ -273,7 +290,8 @@ impl<S: Store> Node<S> {
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         if self.status_due_us <= now.elapsed_us {
-            self.status_due_us = now.elapsed_us + self.options.status_interval_us;
+            self.status_wait_us = self.next_status_wait();
+            self.status_due_us = now.elapsed_us + self.status_wait_us;
             self.expire(now, effects);
             self.status_round(now, effects);
         }

@@ -98,6 +98,7 @@ impl Machine {
             mine_empty: self.mine_empty,
             seed,
             status_interval_us: 5 * SECOND_US,
+            status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
             reply_timeout_us: 10 * SECOND_US,
         };

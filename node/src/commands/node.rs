@@ -47,6 +47,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         mine_empty: args.mine_empty,
         seed: rand::random(),
         status_interval_us: connection.cadence.status_interval_us,
+        status_interval_max_us: connection.cadence.status_interval_max_us,
         relay_window_us: connection.cadence.relay_window_us,
         reply_timeout_us: REPLY_TIMEOUT_US,
     };

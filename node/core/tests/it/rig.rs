@@ -116,6 +116,7 @@ impl Rig {
             mine_empty: false,
             seed: 7,
             status_interval_us: 5 * SECOND_US,
+            status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
             reply_timeout_us: 10 * SECOND_US,
         }
