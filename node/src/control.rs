@@ -160,6 +160,8 @@ pub struct PeerStatus {
     pub heard_s: Option<f64>,
     /// What is thought of it.
     pub state: PeerState,
+    /// How many milliseconds a message takes to it: half of the smoothed round trip.
+    pub delay_ms: Option<f64>,
 }
 
 /// What a node thinks of another.
@@ -168,6 +170,10 @@ pub struct PeerStatus {
 pub enum PeerState {
     /// It has been heard of lately, or is new.
     Alive,
+    /// It has been silent for a while and is asked for a reply.
+    Suspect,
+    /// It has been silent for long: it is sent nothing but a question now and then.
+    Parked,
     /// It has said that it stops.
     Stopped,
 }
@@ -177,6 +183,8 @@ impl PeerState {
     pub fn name(self) -> &'static str {
         match self {
             Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Parked => "parked",
             Self::Stopped => "stopped",
         }
     }

@@ -12,6 +12,7 @@ use crossbeam_channel::{Receiver, Sender, never, select_biased};
 use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
+use quarry_core::peers::Liveness;
 use quarry_core::rules::TransactionError;
 use quarry_core::units::NodeId;
 use tracing::{error, info, warn};
@@ -337,7 +338,13 @@ impl Runtime {
             height: peer.claim.map(|claim| claim.height),
             tip: peer.claim.map(|claim| claim.tip),
             heard_s: peer.heard_us.map(|heard_us| seconds(now.elapsed_us.saturating_sub(heard_us))),
-            state: if peer.stopped { PeerState::Stopped } else { PeerState::Alive },
+            state: match peer.liveness {
+                _ if peer.stopped => PeerState::Stopped,
+                Liveness::Alive => PeerState::Alive,
+                Liveness::Suspect => PeerState::Suspect,
+                Liveness::Parked => PeerState::Parked,
+            },
+            delay_ms: peer.round_trip.map(|trip| seconds(trip.smoothed_us / 2) * 1e3),
         });
         NodeStatus {
             id: self.node.id(),

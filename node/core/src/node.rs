@@ -41,11 +41,11 @@ pub struct Options {
     pub mine_empty: bool,
     /// Makes its nonces unlike those of other nodes and of its own earlier runs.
     pub seed: u64,
-    /// How often it tells its peers where it stands, in microseconds, while its tip moves.
+    /// How often it tells its peers where it stands while its tip moves, in microseconds.
     pub status_interval_us: u64,
-    /// How often at least: while the tip stands still, each interval is twice the one before, up to this.
+    /// How seldom it does so in the end while its tip rests: the interval doubles up to here.
     pub status_interval_max_us: u64,
-    /// How long it collects transactions before it relays them all at once, at most, in microseconds.
+    /// How long it collects transactions before it relays them, at most, in microseconds: it does so once in that time.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
@@ -68,31 +68,27 @@ pub struct Node<S> {
     relay: Relay,
     mining: Mining,
     nonces: u64,
-    status_timer: StatusTimer,
+    status_due_us: u64,
+    /// How long the wait was that ends then.
+    status_wait_us: u64,
 }
 
-/// When the peers are told where this node stands.
+/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`]: always at the end of a window.
 #[derive(Debug)]
-struct StatusTimer {
-    due_us: u64,
-    /// The time from the last status to that.
-    interval_us: u64,
-    /// The tip of the last status.
-    tip: Hash,
-}
-
-/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
-#[derive(Debug, Default)]
 struct Relay {
-    due: BTreeMap<TxId, Due>,
+    window_us: u64,
+    /// Where in its windows the clock was at its start.
+    phase_us: u64,
+    waits: BTreeMap<TxId, Wait>,
     order: BTreeSet<(u64, TxId)>,
 }
 
+/// Until when a transaction waits to be sent on.
 #[derive(Debug, Clone, Copy)]
-struct Due {
+struct Wait {
     due_us: u64,
-    /// Whether a peer has told it since this node last did.
-    is_put_off: bool,
+    /// Until when peers who send it can put that off.
+    latest_us: u64,
 }
 
 /// The nonce search.
@@ -129,13 +125,11 @@ impl<S: Store> Node<S> {
         let mempool = Mempool::restore(store.mempool()?.into_iter());
         let outbox: BTreeMap<_, _> = store.outbox()?.into_iter().collect();
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
+        let relay = Relay::new(options.relay_window_us, options.seed);
         let mut node = Self {
             network,
-            status_timer: StatusTimer {
-                due_us: now.elapsed_us + options.status_interval_us,
-                interval_us: options.status_interval_us,
-                tip: tip.hash,
-            },
+            status_due_us: now.elapsed_us + options.status_interval_us,
+            status_wait_us: options.status_interval_us,
             options,
             store,
             pending,
@@ -147,13 +141,13 @@ impl<S: Store> Node<S> {
             outbox,
             outbox_next,
             reannounce: true,
-            relay: Relay::default(),
+            relay,
             mining: Mining::default(),
             nonces: 0,
         };
         let waiting: Vec<_> = node.mempool.iter().map(|it| it.id()).collect();
         for id in waiting {
-            node.schedule_relay(id, now, true);
+            node.relay.soon(id, now.elapsed_us);
         }
         Ok(node)
     }
@@ -198,7 +192,7 @@ impl<S: Store> Node<S> {
     pub fn deadline(&self) -> u64 {
         let sync = self.sync.as_ref().map(|sync| sync.deadline_us);
         let relay = self.relay.order.first().map(|(due, _)| *due);
-        let times = [Some(self.status_due_us()), sync, relay, self.template_due()];
+        let times = [Some(self.status_due_us), sync, relay, self.template_due()];
         times.into_iter().flatten().min().expect("the status is always due some time")
     }
 
@@ -295,33 +289,15 @@ impl<S: Store> Node<S> {
     }
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        if self.status_due_us() <= now.elapsed_us {
-            self.rewind_status_timer(now);
+        if self.status_due_us <= now.elapsed_us {
+            self.status_wait_us = self.next_status_wait();
+            self.status_due_us = now.elapsed_us + self.status_wait_us;
             self.expire(now, effects);
             self.status_round(now, effects);
         }
         self.check_sync(now, effects)?;
         self.flush_relay(now, effects);
         self.refresh_template(now, effects)
-    }
-
-    /// When the next status is due: soon after the tip has moved, however long the last interval was.
-    fn status_due_us(&self) -> u64 {
-        let StatusTimer { due_us, interval_us, tip } = self.status_timer;
-        match tip == self.tip.hash {
-            true => due_us,
-            false => due_us - interval_us + self.options.status_interval_us,
-        }
-    }
-
-    fn rewind_status_timer(&mut self, now: Now) {
-        let Options { status_interval_us, status_interval_max_us, .. } = self.options;
-        let interval_us = match self.status_timer.tip == self.tip.hash {
-            true => (2 * self.status_timer.interval_us).min(status_interval_max_us).max(status_interval_us),
-            false => status_interval_us,
-        };
-        let due_us = now.elapsed_us + interval_us;
-        self.status_timer = StatusTimer { due_us, interval_us, tip: self.tip.hash };
     }
 
     fn fresh_nonce(&mut self) -> u64 {

@@ -8,7 +8,7 @@ use quarry_core::units::NodeId;
 pub enum QueuesCommand {
     /// Create the queues of some nodes, and correct the settings of those that exist; nodes do so by themselves
     Create(QueuesArgs),
-    /// Show queues: what waits in them, who reads them, their settings [default: all of the network]
+    /// Show queues: what waits in them and who reads them [default: all of the network]
     List(ListArgs),
     /// Delete what waits in queues; SQS allows it once a minute
     Purge(DestroyArgs),

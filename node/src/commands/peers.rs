@@ -38,8 +38,8 @@ pub(super) fn ask(common: &CommonArgs, args: &NodeArgs) -> Result<NodeStatus> {
 
 /// Prints a row for each peer.
 pub(super) fn print(status: &NodeStatus) -> Result<()> {
-    let mut table = table(&["peer", "state", "height", "against ours", "last heard", "tip"]);
-    align_right(&mut table, &[0, 2, 3, 4]);
+    let mut table = table(&["peer", "state", "height", "against ours", "last heard", "delay", "tip"]);
+    align_right(&mut table, &[0, 2, 3, 4, 5]);
     for peer in &status.peers {
         table.add_row([
             peer.id.to_string(),
@@ -47,6 +47,7 @@ pub(super) fn print(status: &NodeStatus) -> Result<()> {
             peer.height.map_or("?".into(), |height| height.to_string()),
             against(peer, status),
             peer.heard_s.map_or("never".into(), |seconds| format!("{seconds:.0} s ago")),
+            peer.delay_ms.map_or("?".into(), |delay_ms| format!("{delay_ms:.1} ms")),
             peer.tip.map_or(String::new(), |tip| format!("{}...", short_hash(&tip))),
         ]);
     }

@@ -9,6 +9,8 @@ mod fork;
 mod lifecycle;
 mod refusals;
 mod replay;
+#[cfg(feature = "sqs")]
+mod sqs;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -33,6 +35,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// A directory for a network's files, deleted with the value.
 struct Place {
     directory: tempfile::TempDir,
+    /// What its programs find in their environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A running process of the program. It is killed when this is dropped; if even the test is killed, its standard input
@@ -54,7 +58,7 @@ struct Outcome {
 impl Place {
     /// An empty one.
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
     /// One with a network of four open accounts.
@@ -78,9 +82,7 @@ impl Place {
 
     /// Runs a command of the program on this directory to its end.
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        let mut command = program();
-        command.args(arguments).arg("--dir").arg(self.path());
-        run(command)
+        run(self.command(arguments))
     }
 
     /// What a command prints as JSON.
@@ -110,9 +112,8 @@ impl Place {
     /// Starts a long-running command.
     fn process<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Process {
         let log = self.path().join(format!("{}.{:08x}.log", name.replace(' ', "-"), rand::random::<u32>()));
-        let mut command = program();
-        command.args(arguments).arg("--dir").arg(self.path());
-        let mut child = command
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -120,6 +121,13 @@ impl Place {
             .unwrap();
         let stdin = child.stdin.take();
         Process { name: name.to_owned(), child, stdin, log }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = program();
+        command.args(arguments).arg("--dir").arg(self.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Where a node stands; `None` where it does not run.

@@ -3,7 +3,7 @@
 mod crash;
 mod local;
 #[cfg(feature = "sqs")]
-mod sqs;
+pub(crate) mod sqs;
 
 use std::collections::{BTreeMap, BTreeSet};
 use std::sync::Arc;

@@ -199,7 +199,7 @@ impl<S: Store> Node<S> {
         let mined: BTreeSet<_> = mined.map(Transaction::id).collect();
         for id in &mined {
             self.mempool.remove(id, &mut self.pending);
-            self.forget_relay(id);
+            self.relay.forget(id);
         }
         let abandoned = switch.abandoned.iter().rev().flat_map(|block| &block.transactions);
         let (mut returned, mut dropped) = (0, 0);
@@ -211,6 +211,7 @@ impl<S: Store> Node<S> {
         }
         self.mining.template = None;
         self.mining.assembled_us = None;
+        self.hasten_status(now);
         let (height, hash) = (self.tip.header.index, self.tip.hash);
         let notice = if switch.abandoned.is_empty() && switch.applied.len() == 1 {
             Notice::Extended { height, hash, transactions: mined.len(), from }

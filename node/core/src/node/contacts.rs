@@ -82,6 +82,18 @@ impl<S: Store> Node<S> {
         }
     }
 
+    /// How long to wait for the next status if the tip does not move.
+    pub(super) fn next_status_wait(&self) -> u64 {
+        let (least_us, most_us) = (self.options.status_interval_us, self.options.status_interval_max_us);
+        self.status_wait_us.saturating_mul(2).min(most_us).max(least_us)
+    }
+
+    /// Brings the next status forward, as the tip has moved.
+    pub(super) fn hasten_status(&mut self, now: Now) {
+        self.status_wait_us = self.options.status_interval_us;
+        self.status_due_us = self.status_due_us.min(now.elapsed_us + self.status_wait_us);
+    }
+
     /// Tells the peers where this node stands, and parks those that have been silent for too long.
     pub(super) fn status_round(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let (mut told, mut asked) = (Vec::new(), Vec::new());

@@ -71,7 +71,7 @@ fn a_silent_peer_is_asked_and_then_left_alone() {
 fn frequent_statuses_do_not_make_a_peer_silent_any_sooner() {
     let mut rig =
         Rig::open(std::sync::Arc::clone(Rig::new().node.network()), Default::default(), |options| {
-            options.status_interval_us = SECOND_US;
+            (options.status_interval_us, options.status_interval_max_us) = (SECOND_US, SECOND_US);
         });
     for _ in 1..30 {
         rig.wait();
@@ -346,4 +346,50 @@ fn nodes_that_nobody_lists_are_few() {
     assert!(peer(&rig, PEER).claim.is_some());
     (0..7).for_each(|_| drop(round(&mut rig)));
     assert_eq!(rig.node.peers().ids(), [PEER, BYSTANDER], "they are not there to come back");
+}
+
+/// When statuses go out, in seconds, up to `end`, where nothing else happens.
+fn status_times(rig: &mut Rig, end: u64) -> Vec<u64> {
+    let mut times = Vec::new();
+    while rig.node.deadline() <= end * SECOND_US {
+        let outcome = rig.wait();
+        if !statuses(&outcome, PEER).is_empty() {
+            times.push(rig.now.elapsed_us / SECOND_US);
+        }
+        let word = status(rig, PEER, None);
+        rig.receive(Some(PEER), &word);
+    }
+    times
+}
+
+#[test]
+fn statuses_grow_rare_while_the_tip_rests() {
+    let mut rig =
+        Rig::open(std::sync::Arc::clone(Rig::new().node.network()), Default::default(), |options| {
+            options.status_interval_max_us = 300 * SECOND_US;
+        });
+    assert_eq!(status_times(&mut rig, 1300), [5, 15, 35, 75, 155, 315, 615, 915, 1215]);
+    // A block a second brings the next one forward to five seconds after the first, and does not put it off.
+    let mut times = Vec::new();
+    while rig.now.elapsed_us < 1227 * SECOND_US {
+        rig.advance(SECOND_US);
+        let block = rig.next(Vec::new());
+        let outcome = rig.push(&block);
+        times.extend(statuses(&outcome, PEER).first().map(|_| rig.now.elapsed_us / SECOND_US));
+    }
+    assert_eq!(times, [1221, 1227]);
+    assert_eq!(status_times(&mut rig, 1300), [1237, 1257, 1297]);
+}
+
+/// The fewer statuses a node sends the longer it takes to notice a silence, or everybody who rests would be parked.
+#[test]
+fn a_peers_silence_is_counted_in_statuses() {
+    let mut rig =
+        Rig::open(std::sync::Arc::clone(Rig::new().node.network()), Default::default(), |options| {
+            options.status_interval_max_us = 300 * SECOND_US;
+        });
+    while peer(&rig, PEER).liveness != Liveness::Parked {
+        rig.wait();
+    }
+    assert_eq!(rig.now.elapsed_us, 615 * SECOND_US, "the seventh");
 }

@@ -186,7 +186,7 @@ fn blocks_that_break_a_rule_are_refused() {
     }
     refuses(unworked, "is not below the target");
     refuses(block(|it| it.header.tx_root = Hash([1; 32])), "but that of the transactions is");
-    refuses(block(|it| it.header.bits = Bits::from_zeros(2).unwrap()), "but the network's are 20100000");
+    refuses(block(|it| it.header.bits = Bits::from_zeros(2).unwrap()), "but they should be 20100000");
     refuses(block(|it| it.header.version = 2), "header version 2 is unknown");
     refuses(block(|it| it.header.index = Height(9)), "index 9 follows 1");
     let future = |it: &mut Block| it.header.timestamp = clock::utc().saturating_add(200_000_000);

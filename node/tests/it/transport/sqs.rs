@@ -2,9 +2,9 @@
 
 pub(crate) mod emulator;
 mod faults;
-mod inbox;
+pub(crate) mod inbox;
 mod process;
-mod proxy;
+pub(crate) mod proxy;
 mod queues;
 
 use std::collections::BTreeSet;
@@ -19,8 +19,8 @@ use self::emulator::Emulator;
 use super::{Fixture, contract, every_contract_test, overtake_a_backlog};
 
 /// A network of queues with names of its own.
-pub(super) struct Queues {
-    pub(super) options: Options,
+pub(crate) struct Queues {
+    pub(crate) options: Options,
 }
 
 impl Fixture for Queues {
@@ -69,7 +69,7 @@ impl Queues {
         Self { options: Options { access, ..network.options.clone() } }
     }
 
-    pub(super) fn at(endpoint: &str) -> Self {
+    pub(crate) fn at(endpoint: &str) -> Self {
         static COUNT: AtomicU32 = AtomicU32::new(0);
         let number = COUNT.fetch_add(1, Ordering::Relaxed);
         let name = format!("test-{}-{number}", std::process::id());

@@ -14,13 +14,13 @@ use super::super::{Fixture as _, join, outgoing, receive, send, take, text, wait
 use super::Queues;
 
 /// Somebody else's program, which sends what it likes.
-pub(super) struct Stranger {
+pub(crate) struct Stranger {
     client: Client,
     runtime: tokio::runtime::Runtime,
 }
 
 impl Stranger {
-    pub(super) fn new(network: &Queues) -> Self {
+    pub(crate) fn new(network: &Queues) -> Self {
         let Access::Emulator(endpoint) = &network.options.access else {
             panic!("tests run against an emulator");
         };
@@ -33,13 +33,13 @@ impl Stranger {
         Self { client: Client::from_conf(config.build()), runtime }
     }
 
-    pub(super) fn url(&self, network: &Queues, id: u16) -> String {
+    pub(crate) fn url(&self, network: &Queues, id: u16) -> String {
         let name = format!("{}{id}.fifo", network.options.prefix);
         let answer = self.runtime.block_on(self.client.get_queue_url().queue_name(name).send());
         answer.unwrap().queue_url.unwrap()
     }
 
-    pub(super) fn send(&self, url: &str, body: &str, attributes: &[(&str, &str)]) {
+    pub(crate) fn send(&self, url: &str, body: &str, attributes: &[(&str, &str)]) {
         let mut request =
             self.client.send_message().queue_url(url).message_body(body).message_group_id("stranger");
         for (name, value) in attributes {
@@ -49,11 +49,11 @@ impl Stranger {
         self.runtime.block_on(request.send()).unwrap();
     }
 
-    pub(super) fn tag(&self, url: &str, name: &str, value: &str) {
+    pub(crate) fn tag(&self, url: &str, name: &str, value: &str) {
         self.runtime.block_on(self.client.tag_queue().queue_url(url).tags(name, value).send()).unwrap();
     }
 
-    pub(super) fn create(&self, name: &str, attributes: &[(&str, &str)]) -> String {
+    pub(crate) fn create(&self, name: &str, attributes: &[(&str, &str)]) -> String {
         let mut request = self.client.create_queue().queue_name(name);
         for (name, value) in attributes {
             request = request.attributes((*name).into(), *value);
@@ -61,12 +61,12 @@ impl Stranger {
         self.runtime.block_on(request.send()).unwrap().queue_url.unwrap()
     }
 
-    pub(super) fn attribute(&self, url: &str, name: &str) -> Option<String> {
+    pub(crate) fn attribute(&self, url: &str, name: &str) -> Option<String> {
         let request = self.client.get_queue_attributes().queue_url(url).attribute_names("All".into());
         self.runtime.block_on(request.send()).unwrap().attributes.unwrap().remove(&name.into())
     }
 
-    pub(super) fn delete(&self, url: &str) {
+    pub(crate) fn delete(&self, url: &str) {
         self.runtime.block_on(self.client.delete_queue().queue_url(url).send()).unwrap();
     }
 }
