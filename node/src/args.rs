@@ -10,7 +10,7 @@ use clap::{Args, Parser, Subcommand, ValueEnum};
 use quarry_core::units::{Amount, NodeId};
 
 use examples::{DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, SEND_EXAMPLES};
-pub use values::{BackendChoice, BlockRef, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
+pub use values::{BackendChoice, BlockRef, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
 ///
@@ -98,6 +98,12 @@ pub struct RunArgs {
     /// The other nodes: a list such as 0,1,2, or `none` to be cut off [default: all that have an inbox here]
     #[arg(long, value_name = "IDS")]
     pub peers: Option<PeerList>,
+    /// Where the web pages, the JSON API and the metrics are: an address such as 127.0.0.1:8080, off, or auto for port
+    /// 8080 + ID of this machine alone, if that is free. Elsewhere than on this machine, changes need the token in
+    /// QUARRY_HTTP_TOKEN
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QUARRY_HTTP", hide_env_values = true, default_value = "auto", value_name = "ADDRESS")]
+    pub http: HttpChoice,
     /// Stop when standard input ends, so that the node ends with the program that started it
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
