@@ -73,7 +73,7 @@ pub(super) fn intervals(window: &Window) -> Markup {
         }
         p.quiet {
             (intervals.len()) " intervals, from 0 to 5 times the mean of " (seconds(mean)) "; " (longer)
-            " longer. The curve is what chance alone draws."
+            " longer. The curve is what chance draws where nothing pauses the search."
         }
     }
 }
