@@ -201,10 +201,10 @@ async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>)
     let Ok(store) = shared.site.reader.snapshot() else {
         return failure(&shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
     };
-    if let Ok(id) = text.parse::<TxId>() {
-        if matches!(api::find(&store, &id), Ok(Some(_))) {
-            return Redirect::to(&format!("/tx/{id}")).into_response();
-        }
+    if let Ok(id) = text.parse::<TxId>()
+        && matches!(api::find(&store, &id), Ok(Some(_)))
+    {
+        return Redirect::to(&format!("/tx/{id}")).into_response();
     }
     if text.parse::<BlockRef>().is_ok() {
         return Redirect::to(&format!("/block/{text}")).into_response();
