@@ -1,12 +1,12 @@
 # Every way to build, check and measure the project; `make` alone lists them.
 
-.PHONY: help test setup fmt lint unit deny bench
+.PHONY: help test setup fmt lint unit deploy deny bench soak mutants
 CARGO ?= cargo
 
 help: ## List these recipes
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-test: setup fmt lint unit ## Install what the tests need, then run every check
+test: setup fmt lint unit deploy ## Install what the tests need, then run every check
 
 setup: ## Install what the build and the tests need
 	@scripts/setup.sh
@@ -19,6 +19,17 @@ lint: ## Check with clippy, warnings refused
 
 unit: ## Build and run all tests
 	$(CARGO) test --workspace --locked
+
+deploy: ## Check what runs nodes on AWS (needs setup)
+	target/python/bin/python -B -m pytest -q -p no:cacheprovider deploy/tests
+
+HOURS ?= 1
+SEED ?= $(shell date +%s)000
+soak: ## Run the simulator with fresh seeds for HOURS hours (1)
+	$(CARGO) run --release --locked -p quarry-sim -- $(SEED) 1000000000 --jobs $$(nproc) --within $$(($(HOURS) * 3600))
+
+mutants: ## Prove the simulator's checkers by bugs put into a copy of the core
+	node/sim/mutations/run.py
 
 deny: ## Check licences and sources of the dependencies (needs cargo-deny)
 	$(CARGO) deny --locked check bans licenses sources

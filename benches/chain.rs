@@ -100,6 +100,7 @@ impl Chain {
             mine_empty: false,
             seed: 0,
             status_interval_us: 1_000_000,
+            status_interval_max_us: 1_000_000,
             relay_window_us: 1_000_000,
             reply_timeout_us: 1_000_000,
         };

@@ -7,7 +7,9 @@
 #   there:  DIR/gpu-side-by-side.sh run DIR  prints the table; logs go to $OUT, or $TMPDIR/gpu-side-by-side
 #
 # DEVICE names the card as `--device` does (default NVIDIA), SECONDS_PER_ROW says how long a row takes (default 3).
-# The yardstick's first row is measured again at its end, which shows how much the card drifts meanwhile.
+# The yardstick's first row is measured again at its end, which shows how much the card drifts meanwhile. Its GH/s and
+# the column "by card" are by the card's clock, the other GH/s by the one on the wall. Meant for machines with one card:
+# of several, CUDA_VISIBLE_DEVICES chooses the yardstick's and hashcat's, DEVICE ours.
 # Clocks, power limits and modes of the card are left as they are.
 set -euo pipefail
 
@@ -48,9 +50,9 @@ find_vulkan() {
   fi
 }
 
-# The last rate that a log tells, in GH/s.
+# The last rate that a log tells, in GH/s; with a second argument, the last that is followed by it.
 rate() {
-  { grep -oE '[0-9.]+ *[kMG]?H/s' "$1" || true; } | tail -1 | awk '{
+  { grep -oE "[0-9.]+ *[kMG]?H/s${2:-}" "$1" || true; } | tail -1 | sed "s/${2:-$}//" | awk '{
     unit = $0; gsub(/[0-9. ]/, "", unit); value = $0 + 0
     scale["H/s"] = 1e-9; scale["kH/s"] = 1e-6; scale["MH/s"] = 1e-3; scale["GH/s"] = 1
     printf "%.3f", value * scale[unit] }'
@@ -77,7 +79,7 @@ measure() {
       END { if (n) printf "%.0f %.0f %.0f", clock / n, power / n, hot; else print "- - -" }' "$samples")
   fi
   [ "$status" -eq 0 ] || tail -3 "$log" | sed 's/^/   /'
-  rows+=("$name|$(rate "$log")|$busy|$status")
+  rows+=("$name|$(rate "$log")|$(rate "$log" ' by its clock')|$busy|$status")
 }
 
 hashcat_row() {
@@ -96,15 +98,15 @@ hashcat_row() {
 }
 
 print_table() {
-  local sms=$1 row name rate busy status clock power heat cycles
-  printf '%-26s %9s %8s %6s %5s %12s %7s\n' row GH/s 'SM MHz' W C cycles/hash status
+  local sms=$1 row name rate by_card busy status clock power heat cycles
+  printf '%-26s %9s %9s %8s %6s %5s %12s %7s\n' row GH/s 'by card' 'SM MHz' W C cycles/hash status
   for row in "${rows[@]}"; do
-    IFS='|' read -r name rate busy status <<<"$row"
+    IFS='|' read -r name rate by_card busy status <<<"$row"
     read -r clock power heat <<<"$busy"
     # Of one SM: free of the card's size and clock.
     cycles=$(awk -v rate="$rate" -v clock="$clock" -v sms="$sms" \
       'BEGIN { if (0 < rate && 0 < clock && 0 < sms) printf "%.2f", sms * clock / rate / 1e3; else print "-" }')
-    printf '%-26s %9s %8s %6s %5s %12s %7s\n' "$name" "${rate:--}" "$clock" "$power" "$heat" "$cycles" "$status"
+    printf '%-26s %9s %9s %8s %6s %5s %12s %7s\n' "$name" "${rate:--}" "${by_card:--}" "$clock" "$power" "$heat" "$cycles" "$status"
   done
 }
 
@@ -139,5 +141,5 @@ run() {
 case ${1:-} in
   pack) pack "${2:?a folder}" ;;
   run) run "${2:?a folder}" ;;
-  *) sed -n '2,14p' "${BASH_SOURCE[0]}"; exit 2 ;;
+  *) sed -n '2,16p' "${BASH_SOURCE[0]}"; exit 2 ;;
 esac

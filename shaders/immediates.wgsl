@@ -1,2 +1,2 @@
 // The job in immediates: nothing to rewrite while a dispatch is in flight.
-var<immediate> job: Job;
+var<immediate> given: Job;

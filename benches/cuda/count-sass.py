@@ -46,10 +46,13 @@ def functions(text):
 
 
 def main():
+    counted = sorted(functions(sys.stdin.read()))
+    if not counted:
+        sys.exit("no kernel of the yardstick in the input; cuobjdump needs nvdisasm")
     card = [float(number) for number in sys.argv[1:3]]
     print("| products | M | ALU | FMA | other | all | cycles of an SM, at least |" + (" GH/s, at most |" if card else ""))
     print("|---|---|---|---|---|---|---|" + ("---|" if card else ""))
-    for (multiply, heads), lines in sorted(functions(sys.stdin.read())):
+    for (multiply, heads), lines in counted:
         count = Counter(pipe(opcode) for _, opcode, _ in lines)
         alu, fma, other = (count[pipe] / heads for pipe in ("ALU", "FMA", "other"))
         cycles = max(alu / 64, fma / 64, (alu + fma + other) / 128)

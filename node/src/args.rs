@@ -1,6 +1,8 @@
 //! The command line. Invariant: what clap hands on has been parsed into the types that the program works with.
 
 mod examples;
+mod medium;
+mod queues;
 mod values;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -9,7 +11,12 @@ use std::path::PathBuf;
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use quarry_core::units::{Amount, NodeId};
 
-use examples::{DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, SEND_EXAMPLES};
+use examples::{
+    DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, PEERS_EXAMPLES, QUEUES_EXAMPLES,
+    SEND_EXAMPLES,
+};
+pub use medium::{MediumArgs, TransportChoice};
+pub use queues::{DestroyArgs, ListArgs, QueuesArgs, QueuesCommand};
 pub use values::{BackendChoice, BlockRef, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
@@ -58,6 +65,9 @@ pub struct CommonArgs {
     #[arg(long, global = true, env = "QUARRY_LOG", hide_env_values = true)]
     #[arg(default_value = "info", value_name = "FILTER")]
     pub log: String,
+    /// How messages travel.
+    #[command(flatten)]
+    pub medium: MediumArgs,
 }
 
 /// How log lines look.
@@ -95,7 +105,7 @@ pub struct RunArgs {
     /// Mine blocks without transactions, too
     #[arg(long)]
     pub mine_empty: bool,
-    /// The other nodes: a list such as 0,1,2, or `none` to be cut off [default: all that have an inbox here]
+    /// The other nodes: a list such as 0,1,2, or `none` to be cut off [default: all that have an inbox]
     #[arg(long, value_name = "IDS")]
     pub peers: Option<PeerList>,
     /// Where the web pages, the JSON API and the metrics are: an address such as 127.0.0.1:8080, off, or auto for port
@@ -104,6 +114,9 @@ pub struct RunArgs {
     #[cfg(feature = "http")]
     #[arg(long, env = "QUARRY_HTTP", hide_env_values = true, default_value = "auto", value_name = "ADDRESS")]
     pub http: HttpChoice,
+    /// Leave the network for good when told to stop: say goodbye, and remove the own inbox with all that waits in it
+    #[arg(long)]
+    pub leave: bool,
     /// Stop when standard input ends, so that the node ends with the program that started it
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
@@ -186,6 +199,12 @@ pub enum Command {
     Balance(BalanceArgs),
     /// Show where a running node stands
     Status(NodeArgs),
+    /// Show the other nodes as a running node sees them: state, tip, when last heard, delay
+    #[command(after_help = PEERS_EXAMPLES)]
+    Peers(NodeArgs),
+    /// Create, list, purge or delete the SQS queues of a network
+    #[command(subcommand, after_help = QUEUES_EXAMPLES)]
+    Queues(QueuesCommand),
     /// Replay a stopped node's chain from its first block and check every rule
     Verify(NodeArgs),
     /// Measure the nonce search on this machine, its answers checked first
@@ -211,6 +230,9 @@ pub struct BenchArgs {
     /// Only these GPUs, by PCI bus or by part of their names [default: all that are cards of their own]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub device: Vec<String>,
+    /// Take a program on the CPU for a GPU where there is no other, for tests
+    #[arg(long)]
+    pub allow_software_gpu: bool,
     /// Only these kernels [default: all that this CPU has]
     #[arg(long, value_delimiter = ',', value_name = "NAMES")]
     pub kernel: Vec<KernelChoice>,
@@ -263,7 +285,7 @@ pub struct DevnetArgs {
     /// Stop after so many seconds [default: run until Ctrl-C]
     #[arg(long, value_name = "SECONDS")]
     pub duration: Option<NonZeroU32>,
-    /// Delete what an earlier devnet left in the directory
+    /// Delete what an earlier devnet left in the directory and, over SQS, its queues
     #[arg(long)]
     pub fresh: bool,
     /// Make the generator's choices repeatable
@@ -286,6 +308,9 @@ pub struct GenerateArgs {
     /// Make the choices repeatable
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// The nodes to send to, such as 0,1,2 [default: all that have an inbox]
+    #[arg(long, value_name = "IDS")]
+    pub peers: Option<PeerList>,
     /// Stop when standard input ends
     #[arg(long, hide = true)]
     pub until_stdin_closes: bool,
@@ -389,74 +414,4 @@ pub struct BalanceArgs {
 }
 
 #[cfg(test)]
-mod tests {
-    use clap::CommandFactory;
-    use miner::cpu::duty::CpuLimit;
-    use quarry_core::units::{Hash, Height};
-
-    use super::*;
-
-    #[test]
-    fn the_command_line_is_consistent() {
-        Cli::command().debug_assert();
-    }
-
-    #[test]
-    fn a_block_is_named_by_height_or_hash() {
-        assert_eq!("007".parse(), Ok(BlockRef::Height(Height(7))));
-        assert_eq!("0".repeat(64).parse(), Ok(BlockRef::Hash(Hash::default())));
-        for text in ["", "-1", "x", "18446744073709551616", "00ab"] {
-            assert!(text.parse::<BlockRef>().is_err(), "{text}");
-        }
-    }
-
-    #[test]
-    fn mining_options_survive_being_passed_on() {
-        for line in [
-            "",
-            "--backend none --cpu-limit auto",
-            "--threads 3 --kernel sha2 --midstates 4 --cpu-limit 12.5 --device a,b --allow-software-gpu",
-        ] {
-            let parse = |options: Vec<String>| {
-                let words = ["node".to_owned(), "0".to_owned()].into_iter().chain(options);
-                Cli::try_parse_from(words).unwrap().run.mining
-            };
-            let mining = parse(line.split_whitespace().map(str::to_owned).collect());
-            assert_eq!(format!("{:?}", parse(mining.options())), format!("{mining:?}"));
-        }
-    }
-
-    #[test]
-    fn a_number_runs_a_node_and_a_word_is_a_command() {
-        let cli = Cli::try_parse_from(["node", "0", "--backend", "none", "--peers", "1, 2"]).unwrap();
-        assert_eq!(cli.run.id, Some(NodeId(0)));
-        assert_eq!(cli.run.mining.backend, BackendChoice(None));
-        assert_eq!(cli.run.peers, Some(PeerList(vec![NodeId(1), NodeId(2)])));
-        let cli =
-            Cli::try_parse_from(["node", "--log", "debug", "devnet", "--nodes", "2", "--dir", "x"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Devnet(DevnetArgs { nodes: 2, .. }))));
-        assert_eq!(cli.common.dir, Some("x".into()));
-        // A value that is spelt like a command is a value.
-        let cli = Cli::try_parse_from(["node", "0", "--dir", "devnet"]).unwrap();
-        assert_eq!((cli.run.id, cli.common.dir), (Some(NodeId(0)), Some("devnet".into())));
-        assert!(cli.command.is_none());
-        let cli = Cli::try_parse_from(["node", "--dir", "devnet", "chain", "--node", "2"]).unwrap();
-        assert!(matches!(cli.command, Some(Command::Chain(_))));
-        let line = "node 0 --cpu-limit 12.5% --midstates 4 --kernel sha2 --backend cpu --threads 3";
-        let cli = Cli::try_parse_from(line.split(' ')).unwrap();
-        assert_eq!(cli.run.mining.cpu_limit, LimitChoice(CpuLimit::percent(12.5)));
-        assert_eq!(cli.run.mining.midstates.map(|it| it.0.get()), Some(4));
-        for line in [
-            "node 0 --cpu-limit 0",
-            "node 0 --midstates 0",
-            "node 0 --kernel x",
-            "node 65536",
-            "node -1",
-            "node 0 --backend abacus",
-            "node devnet --nodes 0",
-            "node 0 1",
-        ] {
-            assert!(Cli::try_parse_from(line.split(' ')).is_err(), "{line}");
-        }
-    }
-}
+mod tests;

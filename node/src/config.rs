@@ -7,8 +7,9 @@ use std::path::{Path, PathBuf};
 use anyhow::{Context as _, Result, anyhow};
 use quarry_core::network::{Network, NetworkFile};
 use quarry_core::units::NodeId;
+use serde::{Deserialize, Serialize};
 
-use crate::args::CommonArgs;
+use crate::args::{CommonArgs, TransportChoice};
 use crate::exit::{Exit, OrExit as _};
 
 /// The directory of a network's files on this machine.
@@ -29,6 +30,11 @@ impl Directory {
     /// The network file.
     pub fn network_file(&self) -> PathBuf {
         self.0.join("network.toml")
+    }
+
+    /// How messages travel, where that is noted.
+    pub fn transport_file(&self) -> PathBuf {
+        self.0.join("transport.toml")
     }
 
     /// What is not meant to be looked at: stores and spools.
@@ -112,6 +118,63 @@ pub fn network(common: &CommonArgs, directory: &Directory) -> Result<Network> {
         }
     };
     parse_network(&text).with_context(|| format!("in network file {}", path.display())).or_exit(Exit::Usage)
+}
+
+/// How messages travel, as it is noted in a directory so that each command there finds the same network.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
+pub struct TransportFile {
+    /// Through what.
+    pub transport: TransportChoice,
+    /// Begins the names of queues.
+    #[serde(skip_serializing_if = "Option::is_none")]
+    pub queue_prefix: Option<String>,
+    /// Whether queues are in high-throughput mode.
+    #[serde(default)]
+    pub high_throughput_queues: bool,
+}
+
+/// As [`transport`], for a command that is about queues whatever the default.
+#[cfg(feature = "sqs")]
+pub fn queues(common: &CommonArgs, directory: &Directory) -> Result<TransportFile> {
+    let mut common = common.clone();
+    common.medium.transport = Some(TransportChoice::Sqs);
+    transport(&common, directory)
+}
+
+/// How messages travel: by the command line or the environment, else by the note in the directory, else local.
+pub fn transport(common: &CommonArgs, directory: &Directory) -> Result<TransportFile> {
+    let noted = noted_transport(directory)?;
+    let args = &common.medium;
+    let transport =
+        args.transport.or(noted.as_ref().map(|it| it.transport)).unwrap_or(TransportChoice::Local);
+    // A note about another transport has nothing to say of this one.
+    let noted = noted.filter(|it| it.transport == transport);
+    let high_throughput = noted.as_ref().is_some_and(|it| it.high_throughput_queues);
+    Ok(TransportFile {
+        transport,
+        queue_prefix: args.queue_prefix.clone().or(noted.and_then(|it| it.queue_prefix)),
+        high_throughput_queues: args.high_throughput_queues || high_throughput,
+    })
+}
+
+/// What the directory notes of how messages travel, if anything.
+pub fn noted_transport(directory: &Directory) -> Result<Option<TransportFile>> {
+    let path = directory.transport_file();
+    match fs::read_to_string(&path) {
+        Ok(text) => toml::from_str(&text)
+            .map(Some)
+            .with_context(|| format!("in {}", path.display()))
+            .or_exit(Exit::Usage),
+        Err(error) if error.kind() == ErrorKind::NotFound => Ok(None),
+        Err(error) => Err(error).with_context(|| format!("reading {}", path.display())),
+    }
+}
+
+/// Notes in the directory how messages travel.
+pub fn note_transport(directory: &Directory, settings: &TransportFile) -> Result<()> {
+    let path = directory.transport_file();
+    fs::write(&path, toml::to_string(settings)?).with_context(|| format!("writing {}", path.display()))
 }
 
 /// The network that the text of a network file describes.

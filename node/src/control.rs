@@ -26,6 +26,7 @@ use serde_json::value::RawValue;
 use crate::exit::{self, Exit, OrExit as _};
 use crate::query::{self, Query};
 use crate::store::Reader;
+use crate::transport::Usage;
 
 /// The most bytes of a request.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
@@ -93,6 +94,8 @@ pub struct NodeStatus {
     pub peers: Vec<PeerStatus>,
     /// How often things have happened since its start, by name.
     pub counters: BTreeMap<String, u64>,
+    /// What its transport has used since then.
+    pub usage: UsageStatus,
 }
 
 /// Hashes a second over stretches of searching: idle times do not count.
@@ -115,6 +118,35 @@ impl From<Rates> for HashRates {
     }
 }
 
+/// What a transport has used; all is empty where that costs nothing.
+#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct UsageStatus {
+    /// Billed requests by the name of the operation.
+    pub requests: BTreeMap<String, u64>,
+    /// How many these are.
+    pub requests_total: u64,
+    /// What they cost by list price, in US dollars.
+    pub cost_usd: f64,
+    /// How often other things have happened.
+    pub events: BTreeMap<String, u64>,
+}
+
+impl From<Usage> for UsageStatus {
+    fn from(usage: Usage) -> Self {
+        let named = |counts: BTreeMap<&str, u64>| {
+            counts.into_iter().map(|(name, it)| (name.to_owned(), it)).collect()
+        };
+        let requests_total = usage.requests.values().sum();
+        Self {
+            requests: named(usage.requests),
+            requests_total,
+            cost_usd: usage.cost_usd,
+            events: named(usage.events),
+        }
+    }
+}
+
 /// Another node, as a node sees it.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
 #[serde(rename_all = "camelCase")]
@@ -127,8 +159,36 @@ pub struct PeerStatus {
     pub tip: Option<Hash>,
     /// How many seconds ago it was last heard of.
     pub heard_s: Option<f64>,
-    /// Whether it has said that it stops.
-    pub stopped: bool,
+    /// What is thought of it.
+    pub state: PeerState,
+    /// How many milliseconds a message takes to it: half of the smoothed round trip.
+    pub delay_ms: Option<f64>,
+}
+
+/// What a node thinks of another.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum PeerState {
+    /// It has been heard of lately, or is new.
+    Alive,
+    /// It has been silent for a while and is asked for a reply.
+    Suspect,
+    /// It has been silent for long: it is sent nothing but a question now and then.
+    Parked,
+    /// It has said that it stops.
+    Stopped,
+}
+
+impl PeerState {
+    /// In a word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Alive => "alive",
+            Self::Suspect => "suspect",
+            Self::Parked => "parked",
+            Self::Stopped => "stopped",
+        }
+    }
 }
 
 #[derive(Serialize, Deserialize)]

@@ -16,9 +16,9 @@ pub enum Exit {
     Usage = 2,
     /// `verify` found a broken rule.
     Broken = 3,
-    /// A running node holds the files.
+    /// A running node holds the files or the inbox.
     InUse = 4,
-    /// The files are another network's, or another version's.
+    /// The files or queues are another network's, or another version's.
     Foreign = 5,
     /// There is no such block, account or node.
     NotFound = 6,
@@ -26,6 +26,10 @@ pub enum Exit {
     Refused = 7,
     /// No GPU can be used.
     NoDevice = 8,
+    /// SQS cannot be used: no region, no credentials, or a right is missing.
+    NoAccess = 9,
+    /// SQS cannot be reached.
+    Unreachable = 10,
 }
 
 impl From<Exit> for ExitCode {

@@ -16,6 +16,8 @@ pub mod config;
 
 pub mod transport;
 
+pub mod connection;
+
 pub mod store;
 
 pub mod query;

@@ -6,7 +6,9 @@ use quarry_core::effect::Notice;
 use quarry_core::rules::TransactionError;
 use tracing::{debug, info, warn};
 
-use crate::transport::TransportError;
+#[cfg(feature = "sqs")]
+use crate::transport::sqs::SqsError;
+use crate::transport::{TransportError, Usage};
 
 /// The most lines a second about what others send and this node refuses; more are only counted.
 const REFUSALS_PER_SECOND_MAX: u32 = 20;
@@ -41,6 +43,7 @@ impl Journal {
     /// Counts and logs what the transport has met, which may be of a sender's making, too.
     pub fn trouble(&mut self, trouble: &TransportError, elapsed_us: u64) {
         self.count("transport_troubles");
+        self.count(kind(trouble));
         if self.may_log_refusal(elapsed_us) {
             warn!("{trouble}");
         }
@@ -61,10 +64,28 @@ impl Journal {
     }
 }
 
+/// Logs what a transport has used, if that is anything.
+pub fn log_usage(usage: &Usage) {
+    if !usage.requests.is_empty() {
+        info!("{}", usage_text(usage.requests.iter().map(|(name, count)| (*name, *count)), usage.cost_usd));
+    }
+}
+
+/// Requests by kind and what they cost, in a line.
+pub fn usage_text<'a>(requests: impl Iterator<Item = (&'a str, u64)>, cost_usd: f64) -> String {
+    let mut kinds: Vec<_> = requests.collect();
+    kinds.sort_by_key(|(name, count)| (std::cmp::Reverse(*count), *name));
+    let total: u64 = kinds.iter().map(|(_, count)| count).sum();
+    let kinds: Vec<_> = kinds.iter().map(|(name, count)| format!("{name} {count}")).collect();
+    format!("{total} requests ({}), about ${cost_usd:.6}", kinds.join(", "))
+}
+
 /// Whether an error in sending is worth a line: an inbox that stays full is named less and less often.
 pub fn is_worth_a_line(error: &TransportError) -> bool {
     match error {
         TransportError::InboxFull { refused, .. } => refused.is_power_of_two(),
+        #[cfg(feature = "sqs")]
+        TransportError::Sqs(SqsError::OutgoingFull { refused, .. }) => refused.is_power_of_two(),
         _ => true,
     }
 }
@@ -74,17 +95,44 @@ fn is_refusal(notice: &Notice) -> bool {
     matches!(
         notice,
         Notice::MessageRefused { .. }
+            | Notice::OriginalRefused(_)
             | Notice::SenderMismatch { .. }
             | Notice::TooManyRequests(_)
             | Notice::TransactionRefused { .. }
             | Notice::BlockRefused { .. }
+            | Notice::PeerStopped(_)
+            | Notice::PeerBack(_)
     )
+}
+
+/// Under which name a trouble of the transport is counted.
+fn kind(trouble: &TransportError) -> &'static str {
+    match trouble {
+        TransportError::Damaged { .. } | TransportError::CursorLost { .. } => "troubles_damage",
+        TransportError::Io { .. } => "troubles_files",
+        #[cfg(feature = "sqs")]
+        TransportError::Sqs(error) => match error {
+            SqsError::Unreachable { .. } | SqsError::Timeout { .. } => "troubles_unreachable",
+            SqsError::Denied { .. }
+            | SqsError::ListDenied
+            | SqsError::NoRegion
+            | SqsError::NoCredentials(_)
+            | SqsError::CredentialsRefused { .. } => "troubles_access",
+            SqsError::QueueMissing(_) => "troubles_queue_missing",
+            SqsError::GivenUp { .. } | SqsError::OutgoingFull { .. } => "troubles_given_up",
+            SqsError::Poison { .. } => "troubles_poison",
+            _ => "troubles_service",
+        },
+        _ => "troubles_other",
+    }
 }
 
 /// Under which name a notice is counted.
 fn name(notice: &Notice) -> &'static str {
     match notice {
-        Notice::MessageRefused { .. } | Notice::SenderMismatch { .. } => "messages_refused",
+        Notice::MessageRefused { .. } | Notice::OriginalRefused(_) | Notice::SenderMismatch { .. } => {
+            "messages_refused"
+        }
         Notice::Unsolicited(_) => "replies_ignored",
         Notice::TooManyRequests(_) => "requests_ignored",
         Notice::Pending(_) => "transactions_accepted",
@@ -107,6 +155,9 @@ fn name(notice: &Notice) -> &'static str {
         Notice::SyncFailed { .. } => "syncs_failed",
         Notice::PeerJoined(_) => "peers_joined",
         Notice::PeerLeft(_) => "peers_left",
+        Notice::PeerSilent(_) => "peers_silent",
+        Notice::PeerStopped(_) => "peers_stopped",
+        Notice::PeerBack(_) => "peers_back",
     }
 }
 
@@ -138,7 +189,11 @@ fn log(notice: &Notice) {
         Notice::SyncFailed { peer, reason } => info!(%peer, "could not fetch a chain: {reason}"),
         Notice::PeerJoined(peer) => info!(%peer, "peer found"),
         Notice::PeerLeft(peer) => info!(%peer, "peer gone"),
+        Notice::PeerSilent(peer) => warn!(%peer, "peer silent: nothing is sent to it until it is heard of"),
+        Notice::PeerStopped(peer) => info!(%peer, "peer stops: nothing is sent to it until it is heard of"),
+        Notice::PeerBack(peer) => info!(%peer, "peer back"),
         Notice::MessageRefused { .. }
+        | Notice::OriginalRefused(_)
         | Notice::SenderMismatch { .. }
         | Notice::TooManyRequests(_)
         | Notice::TransactionRefused { .. }
@@ -151,6 +206,7 @@ fn log_refusal(notice: &Notice) {
         Notice::MessageRefused { from, error } => {
             warn!(from = sender(*from), "message refused: {error}");
         }
+        Notice::OriginalRefused(error) => warn!("message of the original refused: {error}"),
         Notice::SenderMismatch { from, claimed } => {
             warn!(from = sender(*from), "message refused: it claims to be from node {claimed}");
         }

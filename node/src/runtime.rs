@@ -12,19 +12,21 @@ use crossbeam_channel::{Receiver, Sender, never, select_biased};
 use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
+use quarry_core::peers::Liveness;
 use quarry_core::rules::TransactionError;
 use quarry_core::units::NodeId;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
-use crate::control::{self, Ask, NodeStatus, PeerStatus};
+use crate::connection;
+use crate::control::{self, Ask, NodeStatus, PeerState, PeerStatus};
 use crate::exit::OrExit as _;
 use crate::feed::Publisher;
 use crate::mining::{Mined, Mining};
 use crate::notices::{self, Journal};
 use crate::printout::Printout;
 use crate::store::RedbStore;
-use crate::transport::{Handover, Incoming, Kind, Outgoing, Receipt, Transport};
+use crate::transport::{Format, Handover, Incoming, Kind, Outgoing, Receipt, Transport};
 
 /// The most events that share a commit.
 const BATCH_MAX: usize = 1024;
@@ -52,6 +54,8 @@ pub struct Runtime {
     pub static_peers: Option<Vec<NodeId>>,
     /// Closed, or told something, when the node is to stop.
     pub stop: Receiver<()>,
+    /// Whether the node's inbox is removed then.
+    pub leave: bool,
     /// The clocks.
     pub clock: Clock,
     /// What has happened.
@@ -103,7 +107,8 @@ impl Runtime {
         loop {
             let input = self.wait();
             if matches!(input, Input::Stop) {
-                return self.turn(|runtime, turn| runtime.step(Event::Stopping, turn));
+                self.turn(|runtime, turn| runtime.step(Event::Stopping, turn))?;
+                return self.part();
             }
             self.turn(|runtime, turn| {
                 runtime.take(input, turn)?;
@@ -115,6 +120,15 @@ impl Runtime {
                 Ok(())
             })?;
         }
+    }
+
+    /// Removes the inbox of a node that leaves for good; the others have been told.
+    fn part(&self) -> Result<()> {
+        if self.leave {
+            self.transport.leave().map_err(connection::failed).context("removing the inbox")?;
+            info!("left the network: the inbox is removed");
+        }
+        Ok(())
     }
 
     fn wait(&mut self) -> Input {
@@ -195,7 +209,11 @@ impl Runtime {
                     self.state.journal.count("messages_from_strangers");
                     return Ok(());
                 }
-                self.step(Event::Message { from: delivery.from, bytes: delivery.payload }, turn)
+                let event = match delivery.format {
+                    Format::Quarry => Event::Message { from: delivery.from, bytes: delivery.payload },
+                    Format::Original => Event::Original { bytes: delivery.payload },
+                };
+                self.step(event, turn)
             }
             Incoming::Sent(ticket) => {
                 self.sent(ticket);
@@ -213,7 +231,7 @@ impl Runtime {
                 info!("{recovery}");
                 Ok(())
             }
-            Incoming::Ended(error) => Err(error).context("the transport has stopped"),
+            Incoming::Ended(error) => Err(connection::failed(error)).context("the transport has stopped"),
         }
     }
 
@@ -341,7 +359,13 @@ impl Runtime {
             height: peer.claim.map(|claim| claim.height),
             tip: peer.claim.map(|claim| claim.tip),
             heard_s: peer.heard_us.map(|heard_us| seconds(now.elapsed_us.saturating_sub(heard_us))),
-            stopped: peer.stopped,
+            state: match peer.liveness {
+                _ if peer.stopped => PeerState::Stopped,
+                Liveness::Alive => PeerState::Alive,
+                Liveness::Suspect => PeerState::Suspect,
+                Liveness::Parked => PeerState::Parked,
+            },
+            delay_ms: peer.round_trip.map(|trip| seconds(trip.smoothed_us / 2) * 1e3),
         });
         NodeStatus {
             id: self.node.id(),
@@ -358,12 +382,14 @@ impl Runtime {
             syncing: self.node.syncing(),
             peers: peers.collect(),
             counters: self.state.journal.counters(),
+            usage: self.transport.usage().into(),
         }
     }
 }
 
 impl Drop for Runtime {
     fn drop(&mut self) {
+        notices::log_usage(&self.transport.usage());
         info!(height = %self.node.tip().header.index, "stopped");
     }
 }

@@ -140,8 +140,10 @@ impl Description {
     pub fn is_called(&self, wanted: &str) -> bool {
         let wanted = wanted.trim().to_lowercase();
         let at_bus = self.pci_bus.as_deref().is_some_and(|bus| {
-            // The domain may be left out, as most tools do.
-            bus.eq_ignore_ascii_case(&wanted) || bus.split_once(':').is_some_and(|(_, bus)| bus == wanted)
+            let bus = bus.to_lowercase();
+            // nvidia-smi gives the domain eight digits, and lspci leaves it out.
+            bus.trim_start_matches('0') == wanted.trim_start_matches('0')
+                || bus.split_once(':').is_some_and(|(_, bus)| bus == wanted)
         });
         !wanted.is_empty() && (at_bus || self.name.to_lowercase().contains(&wanted))
     }

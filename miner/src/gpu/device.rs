@@ -211,9 +211,10 @@ impl Device {
         self.give_back(slot);
         // The upper half is not written.
         let key = words[0] as u32;
-        let time = self.tick_ns.map(|tick_ns| {
-            let ticks = words[2].saturating_sub(words[1]);
-            Duration::from_secs_f64(ticks as f64 * tick_ns * 1e-9)
+        // A clock that stands still, or starts over in between, tells nothing.
+        let ticks = words[2].checked_sub(words[1]).filter(|ticks| 0 < *ticks);
+        let time = self.tick_ns.zip(ticks).map(|(tick_ns, ticks)| {
+            Duration::try_from_secs_f64(ticks as f64 * tick_ns * 1e-9).unwrap_or(Duration::MAX)
         });
         Ok(Answer { key, time })
     }

@@ -175,6 +175,8 @@ fn adapters_are_called_by_bus_or_name() {
     for (wanted, expected) in [
         ("0000:3a:00.0", true),
         ("3A:00.0", true),
+        ("00000000:3A:00.0", true),
+        ("00010000:3A:00.0", false),
         ("3b:00.0", false),
         ("l4", true),
         ("nvidia", true),

@@ -6,13 +6,17 @@ use alloc::vec::Vec;
 
 use crate::block::Block;
 use crate::header::Header;
-use crate::ledger::{self, missing};
+use crate::ledger;
 use crate::network::Network;
+use crate::retarget::{EASIEST_LOG2, Window};
 use crate::rules::{self, BlockError, CheckedBlock, HeaderError};
-use crate::store::{Changes, Overlay, Record, Status, Store, StoreError};
+use crate::store::{Changes, Overlay, Record, Status, Store, StoreError, missing};
 use crate::target::Work;
 use crate::transaction::Transaction;
 use crate::units::{Hash, Height, Timestamp};
+
+/// How much easier than the tip an orphan may be, in powers of two: difficulties move apart on branches.
+const ORPHAN_EASIER_LOG2_MAX: u32 = 6;
 
 /// The last block of the best chain.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
@@ -93,16 +97,15 @@ pub fn accept(
         None => {}
     }
     let Some(parent) = overlay.record(&header.prev_hash)? else {
-        let (bits, expected) = (header.bits, context.network.bits);
-        // Or else orphans would cost nothing to make.
-        let is_work = bits == expected;
-        let refusal = HeaderError::WrongBits { bits, expected }.into();
-        return Ok(if is_work { Ok(Accepted::Orphan) } else { Err(refusal) });
+        return Ok(check_orphan(&header, tip, context.network)
+            .map(|()| Accepted::Orphan)
+            .map_err(Into::into));
     };
     if parent.status == Status::Invalid {
         return Ok(Err(BlockError::InvalidBranch(header.prev_hash)));
     }
-    if let Err(error) = rules::check_context(&header, &parent.header, context.now, context.network) {
+    let window = Window::ending_with(&parent.header, context.network, |hash| overlay.record(hash))?;
+    if let Err(error) = rules::check_context(&header, &parent.header, &window, context.now, context.network) {
         return Ok(Err(error.into()));
     }
     let record = Record { header, work: parent.work + block.work(), status: Status::Stored };
@@ -127,6 +130,17 @@ pub fn accept(
             Ok(Err(error))
         }
     }
+}
+
+/// Wants of a block with an unknown parent, whose difficulty cannot be checked, a work that is worth something, or else
+/// orphans would cost nothing to make.
+fn check_orphan(header: &Header, tip: &Tip, network: &Network) -> Result<(), HeaderError> {
+    let (bits, expected) = (header.bits, network.bits);
+    if network.block_time_us == 0 {
+        return if bits == expected { Ok(()) } else { Err(HeaderError::WrongBits { bits, expected }) };
+    }
+    let easiest = tip.header.bits.target()?.shifted_left(ORPHAN_EASIER_LOG2_MAX, EASIEST_LOG2);
+    if bits.target()? <= easiest { Ok(()) } else { Err(HeaderError::TooEasy { bits, tip: tip.header.bits }) }
 }
 
 /// What the acceptance of a block depends on besides the chain.

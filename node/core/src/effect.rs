@@ -4,6 +4,7 @@ use alloc::sync::Arc;
 use alloc::vec::Vec;
 
 use crate::message::MessageError;
+use crate::original::OriginalError;
 use crate::rules::{BlockError, TransactionError};
 use crate::template::Template;
 use crate::units::{Hash, Height, NodeId, Timestamp, TxId};
@@ -25,6 +26,11 @@ pub enum Event {
         /// Which node sent it, as the transport knows it; `None` for a client.
         from: Option<NodeId>,
         /// The message.
+        bytes: Vec<u8>,
+    },
+    /// A client of the original system has sent a transaction; a client's, because such messages name no node.
+    Original {
+        /// The text of the message's `contents`.
         bytes: Vec<u8>,
     },
     /// The other nodes of the network, whenever that changes.
@@ -78,6 +84,8 @@ pub enum Notice {
         /// Why.
         error: MessageError,
     },
+    /// A message of the original system is not a transaction that this network can take.
+    OriginalRefused(OriginalError),
     /// A message names another sender than the transport, or no node sent it.
     SenderMismatch {
         /// Who sent it.
@@ -163,6 +171,12 @@ pub enum Notice {
     PeerJoined(NodeId),
     /// A node has gone.
     PeerLeft(NodeId),
+    /// A peer has been silent for so long that nothing more is sent to it.
+    PeerSilent(NodeId),
+    /// A peer has said that it stops, so nothing more is sent to it.
+    PeerStopped(NodeId),
+    /// A peer that nothing was sent to any more has been heard of.
+    PeerBack(NodeId),
 }
 
 /// Why fetching a peer's chain ended badly.

@@ -7,7 +7,7 @@ use alloc::sync::Arc;
 use crate::block::Block;
 use crate::network::Network;
 use crate::rules::{BlockError, TransactionError, check_window};
-use crate::store::{Overlay, StoreError, Undo};
+use crate::store::{Overlay, StoreError, Undo, missing};
 use crate::transaction::{Transaction, are_signatures_valid};
 use crate::units::{AccountId, Amount, Hash, Height};
 
@@ -151,8 +151,4 @@ fn prune_index(overlay: &mut Overlay<'_>, network: &Network, block: &Block) -> R
 fn block_at(overlay: &Overlay<'_>, height: Height) -> Result<Arc<Block>, StoreError> {
     let hash = overlay.path(height)?.ok_or_else(|| missing("block at height", &height))?;
     overlay.block(&hash)?.ok_or_else(|| missing("block", &hash))
-}
-
-pub(crate) fn missing(what: &str, which: &dyn core::fmt::Display) -> StoreError {
-    StoreError(alloc::format!("{what} {which} is missing; `verify` can tell more"))
 }

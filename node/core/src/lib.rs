@@ -23,9 +23,13 @@ pub mod json;
 
 pub mod message;
 
+pub mod store;
+
+pub mod retarget;
+
 pub mod rules;
 
-pub mod store;
+pub mod original;
 
 pub mod codec;
 

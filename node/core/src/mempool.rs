@@ -54,6 +54,11 @@ impl Mempool {
         self.order.get(self.sequences.get(id)?)
     }
 
+    /// Where it stands in the order of arrival, if it waits.
+    pub fn arrival(&self, id: &TxId) -> Option<u64> {
+        self.sequences.get(id).copied()
+    }
+
     /// All of them, by order of arrival.
     pub fn iter(&self) -> impl Iterator<Item = &Arc<Transaction>> {
         self.order.values()

@@ -19,7 +19,7 @@ use crate::transaction::Transaction;
 use crate::units::{Hash, Height, NetworkId, NodeId};
 
 /// The version of the protocol; a node understands only its own.
-pub const PROTOCOL_VERSION: u32 = 1;
+pub const PROTOCOL_VERSION: u32 = 2;
 /// The most headers in a reply.
 pub const HEADERS_MAX: usize = 500;
 /// What a header takes in a reply: its hex digits, two quotes and a comma.
@@ -98,6 +98,9 @@ pub struct Status {
     pub work: Work,
     /// Whether it would like to be told the receiver's status.
     pub reply_wanted: bool,
+    /// The nonce of the status that wanted this one, which tells how long the way there and back takes.
+    #[serde(default, skip_serializing_if = "Option::is_none")]
+    pub reply_to: Option<u64>,
 }
 
 /// Why bytes are not a message for this node.

@@ -18,8 +18,14 @@ pub const MESSAGE_OVERHEAD: u32 = 2048;
 pub const TRANSACTION_JSON_MAX: u32 = 512;
 /// The smallest message limit with which locators, single transactions and a useful number of headers fit.
 pub const MESSAGE_BYTES_MIN: u32 = 16 * 1024;
+/// The message limit where a network file names none: what many queue tools stop at, 256 KiB, less a kibibyte for the
+/// attributes that a queue counts in.
+const MESSAGE_BYTES_DEFAULT: u32 = 255 * 1024;
 /// The largest message limit.
 pub const MESSAGE_BYTES_MAX: u32 = 64 * 1024 * 1024;
+
+/// The longest block time, in seconds.
+const BLOCK_TIME_MAX: u32 = 86_400;
 
 /// The agreed parameters of a network, ready for use.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -32,8 +38,10 @@ pub struct Network {
     pub genesis: Header,
     /// The accounts that exist from the start, in the order of the network file.
     pub accounts: Vec<Account>,
-    /// The difficulty of every block.
+    /// The difficulty of every block, or, with a block time, of the first ones.
     pub bits: Bits,
+    /// The interval between blocks that the difficulty aims at, in microseconds; 0 where the difficulty is fixed.
+    pub block_time_us: u64,
     /// What a block pays to its miner.
     pub reward: Amount,
     /// The limits that blocks and messages keep.
@@ -69,7 +77,7 @@ pub struct Limits {
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { block_transactions: 500, message_bytes: 256 * 1024, transaction_window: 7200 }
+        Self { block_transactions: 500, message_bytes: MESSAGE_BYTES_DEFAULT, transaction_window: 7200 }
     }
 }
 
@@ -90,6 +98,9 @@ pub struct NetworkFile {
     pub genesis_time: Timestamp,
     /// Leading hex zeros of every block's hash, or a compact target.
     pub difficulty: Difficulty,
+    /// The seconds between blocks that the difficulty aims at, from 1 to 86,400; 0, the default, fixes the difficulty.
+    #[serde(default, skip_serializing_if = "is_zero")]
+    pub block_time: u32,
     /// What a block pays to its miner, `"0.00"` where it is left out.
     #[serde(default = "nothing")]
     pub reward: String,
@@ -163,6 +174,12 @@ pub enum NetworkError {
     /// No such compact target.
     #[error("difficulty: {0}")]
     Bits(#[from] BitsError),
+    /// No such block time.
+    #[error("block_time is {0} s, not 0 or between 1 and 86400")]
+    BlockTime(u32),
+    /// A difficulty that the retargeting could never reach.
+    #[error("with a block_time the difficulty is at least one hex zero: bits {0} are easier")]
+    TooEasy(Bits),
     /// Blocks could hold nothing.
     #[error("limits.block_transactions is 0")]
     NoTransactions,
@@ -204,7 +221,13 @@ impl Network {
             Difficulty::Zeros(zeros) => Bits::from_zeros(*zeros)?,
             Difficulty::Bits(bits) => *bits,
         };
-        bits.target()?;
+        let target = bits.target()?;
+        if BLOCK_TIME_MAX < file.block_time {
+            return Err(NetworkError::BlockTime(file.block_time));
+        }
+        if file.block_time != 0 && Bits::from_zeros(1)?.target()? < target {
+            return Err(NetworkError::TooEasy(bits));
+        }
         check_limits(&file.limits)?;
         let reward = parse("reward", &file.reward)?;
         let accounts = file.accounts.iter().map(account).collect::<Result<Vec<_>, _>>()?;
@@ -232,7 +255,8 @@ impl Network {
             nonce: 0,
         };
         let (name, limits) = (file.name.clone(), file.limits);
-        Ok(Self { id, name, genesis, accounts, bits, reward, limits, ids, roles })
+        let block_time_us = u64::from(file.block_time) * 1_000_000;
+        Ok(Self { id, name, genesis, accounts, bits, block_time_us, reward, limits, ids, roles })
     }
 
     /// The id of an account given by name or as 40 hex digits.
@@ -277,6 +301,7 @@ impl NetworkFile {
             name: "demo".into(),
             genesis_time: Timestamp::from_micros(1_767_225_600_000_000).expect("2026 has a text form"),
             difficulty: Difficulty::Zeros(5),
+            block_time: 0,
             reward: nothing(),
             limits: Limits::default(),
             accounts: accounts.collect(),
@@ -295,6 +320,10 @@ impl AccountEntry {
         let key = Some(const_hex::encode(public_key));
         Self { name: name.into(), balance: balance.to_string(), open: false, key }
     }
+}
+
+fn is_zero(number: &u32) -> bool {
+    *number == 0
 }
 
 fn nothing() -> String {
@@ -356,6 +385,7 @@ fn network_id(file: &NetworkFile, bits: Bits, reward: Amount, accounts: &[Accoun
     text(&mut bytes, &file.name);
     bytes.extend(file.genesis_time.micros().to_be_bytes());
     bytes.extend(bits.0.to_be_bytes());
+    bytes.extend(file.block_time.to_be_bytes());
     bytes.extend(reward.0.to_be_bytes());
     bytes.extend(file.limits.block_transactions.to_be_bytes());
     bytes.extend(file.limits.message_bytes.to_be_bytes());
@@ -399,19 +429,26 @@ mod tests {
         check(|file| file.accounts[0].balance = Amount(u64::MAX).to_string(), NetworkError::Supply);
         check(|file| file.difficulty = Difficulty::Zeros(0), NetworkError::Zeros(ZerosError(0)));
         check(|file| file.difficulty = Difficulty::Bits(Bits(0)), NetworkError::Bits(BitsError::Zero(0)));
+        check(|file| file.block_time = 86_401, NetworkError::BlockTime(86_401));
+        let easy = Bits(0x2100_ffff);
+        check(
+            |file| (file.difficulty, file.block_time) = (Difficulty::Bits(easy), 1),
+            NetworkError::TooEasy(easy),
+        );
         check(|file| file.limits.block_transactions = 0, NetworkError::NoTransactions);
         check(|file| file.limits.transaction_window = 59, NetworkError::Window(59));
         let needed = u64::from(MESSAGE_OVERHEAD + 1000 * TRANSACTION_JSON_MAX);
-        let error = NetworkError::MessageBytes { bytes: 262_144, needed, transactions: 1000 };
+        let error = NetworkError::MessageBytes { bytes: 261_120, needed, transactions: 1000 };
         check(|file| file.limits.block_transactions = 1000, error);
     }
 
     #[test]
     fn every_field_changes_the_id() {
-        let changes: [fn(&mut NetworkFile); 8] = [
+        let changes: [fn(&mut NetworkFile); 9] = [
             |file| file.name.push('x'),
             |file| file.genesis_time = file.genesis_time.saturating_add(1),
             |file| file.difficulty = Difficulty::Zeros(6),
+            |file| file.block_time = 10,
             |file| file.reward = "0.01".into(),
             |file| file.limits.block_transactions = 499,
             |file| file.limits.message_bytes += 1,

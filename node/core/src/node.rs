@@ -6,18 +6,21 @@
 //! the changes that it rests on are durable.
 
 mod blocks;
+mod contacts;
 mod syncing;
 mod transactions;
 
 use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
+use alloc::vec;
 use alloc::vec::Vec;
 
 use crate::chain::{self, Tip};
 use crate::effect::{Effect, Event, Notice, Now};
 use crate::mempool::Mempool;
-use crate::message::{Message, Status};
+use crate::message::Message;
 use crate::network::Network;
+use crate::original;
 use crate::orphans::Orphans;
 use crate::peers::Peers;
 use crate::store::{Changes, Overlay, Store, StoreError};
@@ -38,9 +41,11 @@ pub struct Options {
     pub mine_empty: bool,
     /// Makes its nonces unlike those of other nodes and of its own earlier runs.
     pub seed: u64,
-    /// How often it tells its peers where it stands, in microseconds.
+    /// How often it tells its peers where it stands while its tip moves, in microseconds.
     pub status_interval_us: u64,
-    /// How long it collects transactions before it relays them, at most, in microseconds.
+    /// How seldom it does so in the end while its tip rests: the interval doubles up to here.
+    pub status_interval_max_us: u64,
+    /// How long it collects transactions before it relays them, at most, in microseconds: it does so once in that time.
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
@@ -64,13 +69,26 @@ pub struct Node<S> {
     mining: Mining,
     nonces: u64,
     status_due_us: u64,
+    /// How long the wait was that ends then.
+    status_wait_us: u64,
 }
 
-/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`].
-#[derive(Debug, Default)]
+/// When each waiting transaction is to be sent on, by [`Now::elapsed_us`]: always at the end of a window.
+#[derive(Debug)]
 struct Relay {
-    due: BTreeMap<TxId, u64>,
+    window_us: u64,
+    /// Where in its windows the clock was at its start.
+    phase_us: u64,
+    waits: BTreeMap<TxId, Wait>,
     order: BTreeSet<(u64, TxId)>,
+}
+
+/// Until when a transaction waits to be sent on.
+#[derive(Debug, Clone, Copy)]
+struct Wait {
+    due_us: u64,
+    /// Until when peers who send it can put that off.
+    latest_us: u64,
 }
 
 /// The nonce search.
@@ -107,9 +125,11 @@ impl<S: Store> Node<S> {
         let mempool = Mempool::restore(store.mempool()?.into_iter());
         let outbox: BTreeMap<_, _> = store.outbox()?.into_iter().collect();
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
+        let relay = Relay::new(options.relay_window_us, options.seed);
         let mut node = Self {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
+            status_wait_us: options.status_interval_us,
             options,
             store,
             pending,
@@ -121,13 +141,13 @@ impl<S: Store> Node<S> {
             outbox,
             outbox_next,
             reannounce: true,
-            relay: Relay::default(),
+            relay,
             mining: Mining::default(),
             nonces: 0,
         };
         let waiting: Vec<_> = node.mempool.iter().map(|it| it.id()).collect();
         for id in waiting {
-            node.schedule_relay(id, now, true);
+            node.relay.soon(id, now.elapsed_us);
         }
         Ok(node)
     }
@@ -143,7 +163,11 @@ impl<S: Store> Node<S> {
                     Err(error) => effects.push(Effect::Tell(Notice::MessageRefused { from, error })),
                 }
             }
-            Event::Peers(members) => self.members(&members, effects)?,
+            Event::Original { bytes } => match original::transaction(&bytes, &self.network) {
+                Ok(transaction) => self.transactions(now, None, vec![transaction], effects)?,
+                Err(error) => effects.push(Effect::Tell(Notice::OriginalRefused(error))),
+            },
+            Event::Peers(members) => self.members(now, &members, effects)?,
             Event::Found { template, extra_nonce, nonce } => {
                 self.found(now, template, extra_nonce, nonce, effects)?
             }
@@ -241,8 +265,8 @@ impl<S: Store> Node<S> {
             effects.push(Effect::Tell(Notice::SenderMismatch { from, claimed }));
             return Ok(());
         }
-        if let Some(peer) = from {
-            self.peers.heard(peer, now.elapsed_us);
+        if let Some(peer) = from.filter(|_| !matches!(message, Message::Bye { .. })) {
+            self.heard(now, peer, &message, effects)?;
         }
         match message {
             Message::Transactions(transactions) => self.transactions(now, from, transactions, effects),
@@ -254,63 +278,34 @@ impl<S: Store> Node<S> {
             Message::GetBlocks(request) => self.serve_blocks(now, &request, effects),
             Message::Blocks { from, nonce, blocks } => self.sync_blocks(now, from, nonce, blocks, effects),
             Message::Status(status) => {
-                self.peers.claimed(&status);
-                if status.reply_wanted && self.may_ask(now, status.from, effects) {
-                    let reply = self.status(false);
-                    self.send(status.from, &reply, effects);
-                }
+                self.take_status(now, &status, effects);
                 Ok(())
             }
             Message::Bye { from, .. } => {
-                self.peers.stopped(from);
+                self.take_bye(now, from, effects);
                 Ok(())
             }
         }
-    }
-
-    fn members(&mut self, members: &[NodeId], effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        let others: Vec<_> = members.iter().copied().filter(|id| *id != self.options.id).collect();
-        let (joined, gone) = self.peers.update(&others);
-        effects.extend(gone.into_iter().map(|id| Effect::Tell(Notice::PeerLeft(id))));
-        for id in joined {
-            effects.push(Effect::Tell(Notice::PeerJoined(id)));
-            let status = self.status(true);
-            self.send(id, &status, effects);
-        }
-        if core::mem::take(&mut self.reannounce) {
-            let outbox: Vec<_> = self.outbox.iter().map(|(number, hash)| (*number, *hash)).collect();
-            for (number, hash) in outbox {
-                self.announce(number, &hash, effects)?;
-            }
-        }
-        Ok(())
     }
 
     fn run_timers(&mut self, now: Now, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
         if self.status_due_us <= now.elapsed_us {
-            self.status_due_us = now.elapsed_us + self.options.status_interval_us;
+            self.status_wait_us = self.next_status_wait();
+            self.status_due_us = now.elapsed_us + self.status_wait_us;
             self.expire(now, effects);
-            let status = self.status(false);
-            self.broadcast(&status, None, effects);
+            self.status_round(now, effects);
         }
         self.check_sync(now, effects)?;
         self.flush_relay(now, effects);
         self.refresh_template(now, effects)
     }
 
-    fn status(&mut self, reply_wanted: bool) -> Message {
-        Message::Status(Status {
-            from: self.options.id,
-            nonce: self.fresh_nonce(),
-            tip: self.tip.hash,
-            height: self.tip.header.index,
-            work: self.tip.work,
-            reply_wanted,
-        })
-    }
-
     fn fresh_nonce(&mut self) -> u64 {
         self.nonces += 1;
+        self.last_nonce()
+    }
+
+    fn last_nonce(&self) -> u64 {
         self.options.seed.wrapping_add(self.nonces)
     }
 
@@ -319,14 +314,21 @@ impl<S: Store> Node<S> {
         effects.push(Effect::Send { to, bytes, bulk, announcement: None });
     }
 
+    /// Sends a message to all peers that listen.
     fn broadcast(&self, message: &Message, announcement: Option<u64>, effects: &mut Vec<Effect>) {
+        self.send_all(self.peers.listening(), message, announcement, effects);
+    }
+
+    fn send_all(
+        &self,
+        peers: Vec<NodeId>,
+        message: &Message,
+        announcement: Option<u64>,
+        effects: &mut Vec<Effect>,
+    ) {
         let (bytes, bulk): (Arc<[u8]>, bool) = (message.encode(&self.network).into(), message.is_bulk());
-        let sends = self.peers.ids().into_iter().map(|to| Effect::Send {
-            to,
-            bytes: Arc::clone(&bytes),
-            bulk,
-            announcement,
-        });
+        let sends =
+            peers.into_iter().map(|to| Effect::Send { to, bytes: Arc::clone(&bytes), bulk, announcement });
         effects.extend(sends);
     }
 

@@ -1,4 +1,5 @@
-//! The other nodes: who is there, where each stands, and how much each may ask.
+//! The other nodes: who is there and listens, where each stands, how far away it is, and how much each may ask.
+//! Invariant: what is kept of nodes that the transport has not listed is bounded, whoever they say they are.
 
 use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
@@ -11,11 +12,25 @@ use crate::units::{Hash, Height, NodeId};
 
 /// The most requests of one peer that are answered in a minute.
 pub const REQUESTS_PER_MINUTE_MAX: u32 = 6000;
+/// The most nodes that are known by their messages alone.
+pub const UNLISTED_MAX: usize = 16;
+/// After how many of our statuses without a word from it a peer is asked for a reply.
+pub const SUSPECT_ROUNDS: u32 = 3;
+/// After how many of them nothing more is sent to it.
+pub const PARK_ROUNDS: u32 = 6;
+/// How long a peer must have been silent at least before nothing more is sent to it.
+pub const PARK_AFTER_US: u64 = 30_000_000;
+/// How often a parked peer is asked whether it is back, at most.
+pub const PROBE_INTERVAL_US: u64 = 60_000_000;
 const MINUTE_US: u64 = 60_000_000;
 
 /// The other nodes.
 #[derive(Debug, Default)]
-pub struct Peers(BTreeMap<NodeId, Peer>);
+pub struct Peers {
+    all: BTreeMap<NodeId, Peer>,
+    /// Who was asked for a reply last, only to keep its delay fresh.
+    turn: Option<NodeId>,
+}
 
 /// Another node.
 #[derive(Debug, Clone, Default)]
@@ -26,11 +41,38 @@ pub struct Peer {
     pub heard_us: Option<u64>,
     /// Whether it has said that it stops.
     pub stopped: bool,
+    /// Whether it seems to listen.
+    pub liveness: Liveness,
+    /// How long it takes to answer; `None` before the first reply.
+    pub round_trip: Option<RoundTrip>,
     /// Whether the transport has said that it is there; its messages may come first.
     is_listed: bool,
+    /// Since when its silence counts.
+    silent_since_us: u64,
+    /// How many of our statuses that is.
+    silent_rounds: u32,
+    /// When it was parked or, since then, asked whether it is back.
+    probed_us: u64,
+    asked: Option<Asked>,
+    /// Whether transactions were sent to others while it was parked.
+    has_missed: bool,
+    /// Before when it is not sent again what it has missed.
+    fed_until_us: u64,
     sync_after_us: u64,
     minute_start_us: u64,
     requests: u32,
+}
+
+/// Whether a peer seems to listen.
+#[derive(Debug, Clone, Copy, Default, PartialEq, Eq)]
+pub enum Liveness {
+    /// It was heard of lately, or is new.
+    #[default]
+    Alive,
+    /// It has been silent for a while and is asked for a reply.
+    Suspect,
+    /// It has been silent for long or has said that it stops: nothing is sent to it but a question now and then.
+    Parked,
 }
 
 /// Where a peer says that it stands.
@@ -44,21 +86,77 @@ pub struct Claim {
     pub work: Work,
 }
 
+/// How long a peer takes to answer.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub struct RoundTrip {
+    /// Smoothed as TCP does (RFC 6298): each new one counts an eighth.
+    pub smoothed_us: u64,
+    /// The last one.
+    pub last_us: u64,
+}
+
+/// A status that wants a reply.
+#[derive(Debug, Clone, Copy)]
+struct Asked {
+    nonce: u64,
+    at_us: u64,
+}
+
+/// What is due to a peer when our status is.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum Due {
+    /// The status.
+    Tell,
+    /// The status, with a wish for a reply.
+    Ask,
+    /// Nothing more from here on.
+    Park,
+}
+
+impl Peer {
+    /// How long a message takes from here to there: half the smoothed round trip.
+    pub fn delay_us(&self) -> Option<u64> {
+        self.round_trip.map(|it| it.smoothed_us / 2)
+    }
+
+    fn park(&mut self, elapsed_us: u64) {
+        self.liveness = Liveness::Parked;
+        self.probed_us = elapsed_us;
+        self.asked = None;
+    }
+}
+
+impl RoundTrip {
+    fn with(before: Option<Self>, last_us: u64) -> Self {
+        let smoothed_us = match before {
+            None => last_us,
+            Some(Self { smoothed_us, .. }) => smoothed_us - smoothed_us / 8 + last_us / 8,
+        };
+        Self { smoothed_us, last_us }
+    }
+}
+
 impl Peers {
     /// All of them by number.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
-        self.0.iter().map(|(id, peer)| (*id, peer))
+        self.all.iter().map(|(id, peer)| (*id, peer))
     }
 
     /// Their numbers.
     pub fn ids(&self) -> Vec<NodeId> {
-        self.0.keys().copied().collect()
+        self.all.keys().copied().collect()
+    }
+
+    /// The numbers of those that something is sent to.
+    pub fn listening(&self) -> Vec<NodeId> {
+        let listening = self.all.iter().filter(|(_, peer)| peer.liveness != Liveness::Parked);
+        listening.map(|(id, _)| *id).collect()
     }
 
     /// Takes over the transport's list; answers who is new and who has gone.
-    pub fn update(&mut self, members: &[NodeId]) -> (Vec<NodeId>, Vec<NodeId>) {
+    pub fn update(&mut self, members: &[NodeId], elapsed_us: u64) -> (Vec<NodeId>, Vec<NodeId>) {
         let mut gone = Vec::new();
-        self.0.retain(|id, peer| {
+        self.all.retain(|id, peer| {
             let is_there = members.contains(id);
             if !is_there && peer.is_listed {
                 gone.push(*id);
@@ -67,7 +165,8 @@ impl Peers {
         });
         let mut joined = Vec::new();
         for id in members {
-            let peer = self.0.entry(*id).or_default();
+            let new = Peer { silent_since_us: elapsed_us, ..Peer::default() };
+            let peer = self.all.entry(*id).or_insert(new);
             if !core::mem::replace(&mut peer.is_listed, true) {
                 joined.push(*id);
             }
@@ -75,29 +174,117 @@ impl Peers {
         (joined, gone)
     }
 
-    /// Notes that a peer has been heard of.
-    pub fn heard(&mut self, id: NodeId, elapsed_us: u64) {
-        let peer = self.0.entry(id).or_default();
+    /// Notes that a peer has been heard of; answers whether it was parked.
+    pub fn heard(&mut self, id: NodeId, elapsed_us: u64) -> bool {
+        if !self.all.contains_key(&id) {
+            let unlisted = self.all.values().filter(|peer| !peer.is_listed).count();
+            if UNLISTED_MAX <= unlisted {
+                return false;
+            }
+        }
+        let peer = self.all.entry(id).or_default();
         peer.heard_us = Some(elapsed_us);
         peer.stopped = false;
+        (peer.silent_since_us, peer.silent_rounds) = (elapsed_us, 0);
+        core::mem::take(&mut peer.liveness) == Liveness::Parked
     }
 
     /// Notes where a peer says that it stands.
     pub fn claimed(&mut self, status: &Status) {
-        let claim = Claim { tip: status.tip, height: status.height, work: status.work };
-        self.0.entry(status.from).or_default().claim = Some(claim);
+        if let Some(peer) = self.all.get_mut(&status.from) {
+            let claim = Claim { tip: status.tip, height: status.height, work: status.work };
+            peer.claim = Some(claim);
+        }
     }
 
-    /// Notes that a peer has said that it stops.
-    pub fn stopped(&mut self, id: NodeId) {
-        if let Some(peer) = self.0.get_mut(&id) {
-            peer.stopped = true;
+    /// Notes that a peer has said that it stops; answers whether that is news.
+    pub fn stopped(&mut self, id: NodeId, elapsed_us: u64) -> bool {
+        let Some(peer) = self.all.get_mut(&id) else { return false };
+        let is_news = !core::mem::replace(&mut peer.stopped, true);
+        if peer.liveness != Liveness::Parked {
+            peer.park(elapsed_us);
         }
+        is_news
+    }
+
+    /// Counts a round of our statuses; answers what is due to whom. Besides those whose silence gives cause to it, one
+    /// peer in turn is asked for a reply, so that all delays stay fresh.
+    pub fn round(&mut self, elapsed_us: u64) -> Vec<(NodeId, Due)> {
+        let listening = self.listening();
+        let is_next = |id: &&NodeId| self.turn.is_none_or(|turn| turn < **id);
+        self.turn = listening.iter().find(is_next).or(listening.first()).copied();
+        let mut due = Vec::new();
+        for (id, peer) in &mut self.all {
+            if peer.liveness == Liveness::Parked {
+                if PROBE_INTERVAL_US <= elapsed_us.saturating_sub(peer.probed_us) {
+                    peer.probed_us = elapsed_us;
+                    due.push((*id, Due::Ask));
+                }
+                continue;
+            }
+            // The first round after a word from it, or after its arrival, follows no silence yet.
+            let rounds = peer.silent_rounds;
+            peer.silent_rounds += 1;
+            let silent_us = elapsed_us.saturating_sub(peer.silent_since_us);
+            if PARK_ROUNDS <= rounds && PARK_AFTER_US <= silent_us {
+                peer.park(elapsed_us);
+                due.push((*id, Due::Park));
+                continue;
+            }
+            let is_suspect = SUSPECT_ROUNDS <= rounds;
+            if is_suspect {
+                peer.liveness = Liveness::Suspect;
+            }
+            due.push((*id, if is_suspect || self.turn == Some(*id) { Due::Ask } else { Due::Tell }));
+        }
+        // Who was never on the transport's list is not there to come back.
+        self.all.retain(|_, peer| peer.is_listed || peer.liveness != Liveness::Parked);
+        due
+    }
+
+    /// Notes that a status that wants a reply is on its way. One that is waited for already is not given up for it, or
+    /// a peer further away than our statuses are apart would have no delay.
+    pub fn asked(&mut self, id: NodeId, nonce: u64, elapsed_us: u64, timeout_us: u64) {
+        let Some(peer) = self.all.get_mut(&id) else { return };
+        let is_waiting = |asked: Asked| elapsed_us.saturating_sub(asked.at_us) <= timeout_us;
+        if !peer.asked.is_some_and(is_waiting) {
+            peer.asked = Some(Asked { nonce, at_us: elapsed_us });
+        }
+    }
+
+    /// Takes the time of a reply, if it is the one that is waited for. One that comes after the time-out tells how long
+    /// the peer was away, not how far away it is.
+    pub fn answered(&mut self, id: NodeId, nonce: u64, elapsed_us: u64, timeout_us: u64) {
+        let Some(peer) = self.all.get_mut(&id) else { return };
+        let Some(asked) = peer.asked.take_if(|asked| asked.nonce == nonce) else { return };
+        let last_us = elapsed_us.saturating_sub(asked.at_us);
+        if last_us <= timeout_us {
+            peer.round_trip = Some(RoundTrip::with(peer.round_trip, last_us));
+        }
+    }
+
+    /// Notes that transactions were sent to all that listen.
+    pub fn transactions_sent(&mut self) {
+        let parked = self.all.values_mut().filter(|peer| peer.liveness == Liveness::Parked);
+        parked.for_each(|peer| peer.has_missed = true);
+    }
+
+    /// Those that listen again and have missed transactions, which are sent to each at most once in `pause_us`.
+    pub fn hungry(&mut self, elapsed_us: u64, pause_us: u64) -> Vec<NodeId> {
+        let mut hungry = Vec::new();
+        for (id, peer) in &mut self.all {
+            let may = peer.liveness != Liveness::Parked && peer.fed_until_us <= elapsed_us;
+            if may && core::mem::take(&mut peer.has_missed) {
+                peer.fed_until_us = elapsed_us + pause_us;
+                hungry.push(*id);
+            }
+        }
+        hungry
     }
 
     /// Forgets the peer's claim and leaves it alone until `until_us`.
     pub fn back_off(&mut self, id: NodeId, until_us: u64) {
-        if let Some(peer) = self.0.get_mut(&id) {
+        if let Some(peer) = self.all.get_mut(&id) {
             peer.claim = None;
             peer.sync_after_us = until_us;
         }
@@ -105,29 +292,31 @@ impl Peers {
 
     /// Whether the peer may be asked for its chain.
     pub fn is_syncable(&self, id: NodeId, elapsed_us: u64) -> bool {
-        self.0.get(&id).is_none_or(|peer| peer.sync_after_us <= elapsed_us)
+        self.all.get(&id).is_some_and(|peer| peer.sync_after_us <= elapsed_us)
     }
 
     /// Whether the peer claims a better chain than that of `tip`.
     pub fn is_ahead(&self, id: NodeId, tip: &Tip) -> bool {
-        let claim = self.0.get(&id).and_then(|peer| peer.claim);
+        let claim = self.all.get(&id).and_then(|peer| peer.claim);
         claim.is_some_and(|claim| is_better(claim.work, &claim.tip, tip))
     }
 
-    /// The peer to fetch a better chain than that of `tip` from: of those that claim one and are not left alone, the
-    /// one whose last failure is longest ago, so that peers whose claims come to nothing cannot keep out the others;
+    /// The peer to fetch a better chain than that of `tip` from: of those that listen, claim one and are not left alone,
+    /// the one whose last failure is longest ago, so that peers whose claims come to nothing cannot keep out the others;
     /// of equals the one that claims most.
     pub fn best(&self, tip: &Tip, elapsed_us: u64) -> Option<NodeId> {
-        let candidates = self.0.iter().filter(|(_, peer)| !peer.stopped && peer.sync_after_us <= elapsed_us);
+        let is_candidate =
+            |peer: &Peer| peer.liveness != Liveness::Parked && peer.sync_after_us <= elapsed_us;
+        let candidates = self.all.iter().filter(|(_, peer)| is_candidate(peer));
         let claims = candidates.filter_map(|(id, peer)| Some((peer.claim?, peer.sync_after_us, *id)));
         let better = claims.filter(|(claim, ..)| is_better(claim.work, &claim.tip, tip));
         let preferred = better.max_by_key(|(claim, failed_us, _)| (Reverse(*failed_us), claim.work));
         preferred.map(|(.., id)| id)
     }
 
-    /// Counts a request; `false` where the peer has asked too much lately.
+    /// Counts a request; `false` where the peer has asked too much lately, or there are too many like it.
     pub fn may_ask(&mut self, id: NodeId, elapsed_us: u64) -> bool {
-        let peer = self.0.entry(id).or_default();
+        let Some(peer) = self.all.get_mut(&id) else { return false };
         if MINUTE_US <= elapsed_us.saturating_sub(peer.minute_start_us) {
             (peer.minute_start_us, peer.requests) = (elapsed_us, 0);
         }

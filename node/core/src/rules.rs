@@ -3,17 +3,19 @@
 //! A block is checked in three stages, cheapest first: [`check_block`] needs nothing but the block, [`check_context`]
 //! its parent and the clock, and [`crate::ledger`] the balances. Invariant: a [`CheckedBlock`] has passed the first.
 
+use alloc::boxed::Box;
 use alloc::collections::BTreeSet;
 use alloc::sync::Arc;
 
 use crate::block::Block;
 use crate::header::Header;
 use crate::network::Network;
+use crate::retarget::{AHEAD_BLOCK_TIMES_MAX, Window};
 use crate::target::{Bits, BitsError, Work};
 use crate::transaction::Transaction;
 use crate::units::{AccountId, Amount, Hash, Height, Timestamp, TxId};
 
-/// How far a block's timestamp may be ahead of the local clock, in microseconds.
+/// How far a block's timestamp may be ahead of the local clock where the difficulty is fixed, in microseconds.
 pub const AHEAD_MAX_US: u64 = 120 * 1_000_000;
 
 /// Why a header is refused.
@@ -41,13 +43,21 @@ pub enum HeaderError {
         /// The parent's.
         parent: Height,
     },
-    /// The difficulty is not the network's.
-    #[error("bits {bits}, but the network's are {expected}")]
+    /// The difficulty is not the one that its place in the chain has.
+    #[error("bits {bits}, but they should be {expected}")]
     WrongBits {
         /// The header's.
         bits: Bits,
         /// As they should be.
         expected: Bits,
+    },
+    /// So little work proves nothing about a block whose parent is unknown.
+    #[error("bits {bits} are too easy for a block with an unknown parent; the tip has {tip}")]
+    TooEasy {
+        /// The header's.
+        bits: Bits,
+        /// The tip's.
+        tip: Bits,
     },
     /// The timestamp is not after the parent's.
     #[error("timestamp {timestamp} is not after the parent's {parent}")]
@@ -58,12 +68,14 @@ pub enum HeaderError {
         parent: Timestamp,
     },
     /// The timestamp is too far in the future. The block may be welcome later.
-    #[error("timestamp {timestamp} is more than 120 s ahead of the clock, {now}")]
+    #[error("timestamp {timestamp} is more than {max} s ahead of the clock, {now}")]
     TooFarAhead {
         /// The header's.
         timestamp: Timestamp,
         /// The local clock.
         now: Timestamp,
+        /// How far it may be, in seconds.
+        max: u64,
     },
 }
 
@@ -169,6 +181,9 @@ pub enum BlockError {
     /// The rewards add up to more than an amount can say.
     #[error("at height {0} the rewards make the supply exceed 184467440737095516.15")]
     Supply(Height),
+    /// Its branch has so much less work than the best chain that it is not kept: the works of both.
+    #[error("its branch has a work of {}, far below the {} of the best chain", .0.0, .0.1)]
+    TooLittleWork(Box<(Work, Work)>),
     /// It is known to break a rule, or stands on a block that does.
     #[error("block {0} of its branch is invalid")]
     InvalidBranch(Hash),
@@ -221,31 +236,42 @@ pub fn check_header(header: &Header) -> Result<(Hash, Work), HeaderError> {
     Ok((hash, target.work()))
 }
 
-/// Checks a header against its parent and the clock.
+/// Checks a header against its parent, the clock, and the bits that its place in the chain wants.
 ///
 /// # Consensus
-/// The height is the parent's plus one; the difficulty is the network's; the timestamp is after the parent's and at
-/// most 120 s ahead of the clock.
+/// The height is the parent's plus one; the difficulty is that of [`crate::retarget`]; the timestamp is after the
+/// parent's and at most 3 block times, or 120 s where the difficulty is fixed, ahead of the clock.
 pub fn check_context(
     header: &Header,
     parent: &Header,
+    window: &Window,
     now: Timestamp,
     network: &Network,
 ) -> Result<(), HeaderError> {
     if Some(header.index.0) != parent.index.0.checked_add(1) {
         return Err(HeaderError::Index { index: header.index, parent: parent.index });
     }
-    if header.bits != network.bits {
-        return Err(HeaderError::WrongBits { bits: header.bits, expected: network.bits });
-    }
     let timestamp = header.timestamp;
     if timestamp <= parent.timestamp {
         return Err(HeaderError::NotAfterParent { timestamp, parent: parent.timestamp });
     }
-    if now.saturating_add(AHEAD_MAX_US) < timestamp {
-        return Err(HeaderError::TooFarAhead { timestamp, now });
+    let (bits, expected) = (header.bits, window.next_bits(timestamp, network));
+    if bits != expected {
+        return Err(HeaderError::WrongBits { bits, expected });
+    }
+    let ahead_max_us = ahead_max_us(network);
+    if now.saturating_add(ahead_max_us) < timestamp {
+        return Err(HeaderError::TooFarAhead { timestamp, now, max: ahead_max_us / 1_000_000 });
     }
     Ok(())
+}
+
+/// How far a block's timestamp may be ahead of the local clock, in microseconds.
+pub fn ahead_max_us(network: &Network) -> u64 {
+    match network.block_time_us {
+        0 => AHEAD_MAX_US,
+        block_time_us => AHEAD_BLOCK_TIMES_MAX * block_time_us,
+    }
 }
 
 /// Checks everything about a block that can be checked without its parent.

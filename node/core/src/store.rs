@@ -41,6 +41,11 @@ pub trait Store {
 #[error("storage: {0}")]
 pub struct StoreError(pub String);
 
+/// The error that something which must be there is not.
+pub(crate) fn missing(what: &str, which: &dyn core::fmt::Display) -> StoreError {
+    StoreError(alloc::format!("{what} {which} is missing; `verify` can tell more"))
+}
+
 /// What is known of a block.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct Record {

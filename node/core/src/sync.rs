@@ -9,6 +9,7 @@ use crate::effect::SyncFailure;
 use crate::header::Header;
 use crate::message::{HASHES_MAX, headers_max};
 use crate::network::Network;
+use crate::retarget::Window;
 use crate::rules::{self, BlockError};
 use crate::store::{Overlay, Record, Status, StoreError};
 use crate::target::Work;
@@ -29,6 +30,8 @@ pub struct Sync {
     /// When to stop waiting for it.
     pub deadline_us: u64,
     last: Option<Link>,
+    /// The blocks up to the last header, as far as the difficulty of the next depends on them.
+    window: Window,
     unknown: VecDeque<Hash>,
     more: bool,
     fetching: bool,
@@ -57,7 +60,8 @@ impl Sync {
     /// A sync that has not asked for anything yet.
     pub fn new(peer: NodeId) -> Self {
         let unknown = VecDeque::new();
-        Self { peer, nonce: 0, deadline_us: 0, last: None, unknown, more: true, fetching: false }
+        let window = Window::default();
+        Self { peer, nonce: 0, deadline_us: 0, last: None, window, unknown, more: true, fetching: false }
     }
 
     /// Whether the peer's headers have proven that its chain is better, so that its blocks are being fetched.
@@ -133,7 +137,10 @@ impl Sync {
                 Some(Record { status: Status::Invalid, .. }) => {
                     return refused(BlockError::InvalidBranch(header.prev_hash));
                 }
-                Some(record) => Link { hash: header.prev_hash, header: record.header, work: record.work },
+                Some(record) => {
+                    self.window = Window::ending_with(&record.header, network, |hash| overlay.record(hash))?;
+                    Link { hash: header.prev_hash, header: record.header, work: record.work }
+                }
                 None => return Ok(Err(SyncFailure::Incoherent)),
             },
         };
@@ -142,6 +149,7 @@ impl Sync {
             if record.status == Status::Invalid {
                 return refused(BlockError::InvalidBranch(hash));
             }
+            self.window.push(header);
             self.last = Some(Link { hash, header: *header, work: record.work });
             return Ok(Ok(()));
         }
@@ -149,9 +157,10 @@ impl Sync {
             Ok((_, work)) => work,
             Err(error) => return refused(error.into()),
         };
-        if let Err(error) = rules::check_context(header, &parent.header, now, network) {
+        if let Err(error) = rules::check_context(header, &parent.header, &self.window, now, network) {
             return refused(error.into());
         }
+        self.window.push(header);
         self.unknown.push_back(hash);
         self.last = Some(Link { hash, header: *header, work: parent.work + work });
         Ok(Ok(()))

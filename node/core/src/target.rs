@@ -106,6 +106,23 @@ impl Target {
         U256::from_be_bytes(hash.0) < self.0
     }
 
+    /// The number that hashes must stay below.
+    pub(crate) fn value(self) -> U256 {
+        self.0
+    }
+
+    /// The target with this value, or the nearest one from 1 to 2^`easiest_log2`.
+    pub(crate) fn clamped(value: U256, easiest_log2: u32) -> Self {
+        Self(value.clamp(U256::ONE, U256::ONE << easiest_log2))
+    }
+
+    /// The target that 2^`steps` times as many hashes meet, 2^`easiest_log2` at most.
+    pub(crate) fn shifted_left(self, steps: u32, easiest_log2: u32) -> Self {
+        let room = self.0.leading_zeros();
+        let value = if steps < room { self.0 << steps } else { U256::MAX };
+        Self::clamped(value, easiest_log2)
+    }
+
     /// The expected number of hashes until one is below the target: floor(2^256 / target).
     pub fn work(self) -> Work {
         // 2^256 does not fit; 2^256 - target does, and is one target less.

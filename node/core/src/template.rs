@@ -9,6 +9,7 @@ use crate::chain::Tip;
 use crate::header::Header;
 use crate::mempool::Mempool;
 use crate::network::Network;
+use crate::retarget::Window;
 use crate::rules::check_window;
 use crate::store::{Overlay, StoreError};
 use crate::transaction::Transaction;
@@ -61,14 +62,15 @@ impl Template {
         now: Timestamp,
         parts: &Parts<'_>,
     ) -> Result<Self, StoreError> {
-        let Parts { tip, network, .. } = parts;
+        let Parts { tip, network, overlay, .. } = parts;
+        let window = Window::ending_with(&tip.header, network, |hash| overlay.record(hash))?;
         let timestamp = now.max(tip.header.timestamp.saturating_add(1));
         let (transactions, scanned) = payable(timestamp, parts)?;
         let header = Header {
             prev_hash: tip.hash,
             tx_root: Hash::default(),
             version: Header::VERSION,
-            bits: network.bits,
+            bits: window.next_bits(timestamp, network),
             index: tip.header.index.next(),
             timestamp,
             miner,

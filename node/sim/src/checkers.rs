@@ -1,27 +1,41 @@
-//! What must hold of a network, found out without the code that is to keep it.
+//! What must hold of a network at rest or now and then, found out without the code that is to keep it.
 
 use std::collections::{BTreeMap, BTreeSet};
 
 use quarry_core::memory::MemoryStore;
 use quarry_core::network::Network;
-use quarry_core::store::Status;
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Height, TxId};
 
 use crate::counts::Counts;
-use crate::options::{GENESIS_US, SECOND_US};
+use crate::machine::{Machine, utc};
+use crate::options::{SECOND_US, SKEW_SETTLED_US};
+use crate::violation::{Checker, Violation};
 use crate::world::World;
 
-/// How long a network may take to agree after the last fault, and how long it is watched then.
-pub const SETTLED_WITHIN_US: u64 = 600 * SECOND_US;
 /// How long a network is watched for its idle rate.
 pub const IDLE_US: u64 = 30 * SECOND_US;
+/// The most orphans that a node may keep.
+const ORPHANS_MAX: usize = 100;
+/// The most transactions that may wait at a node, those of abandoned blocks included.
+const WAITING_MAX: usize = 100_000;
+/// The most blocks whose transactions one block takes from the index.
+const PRUNED_MAX: u64 = 64;
 
-/// What did not hold.
-pub type Violation = String;
+/// How long a network whose faults have ended may take to agree and to mine what can be mined.
+pub fn settled_within_us(world: &World) -> u64 {
+    let options = &world.options;
+    // Blocks of clocks that were ahead are refused until the others' clocks have caught up, and then asked for again.
+    let ahead_us = options.offset_max_us().saturating_sub(SKEW_SETTLED_US);
+    let blocks = waiting(world) / u64::from(options.block_transactions);
+    600 * SECOND_US
+        + (20 + 2 * blocks) * options.block_interval_us
+        + 4 * options.status_interval_us
+        + ahead_us
+}
 
 /// The chain on a disk keeps the rules, and what the disk says of it is what a plain replay says.
-pub fn check_ledger(store: &MemoryStore, network: &Network) -> Result<(), Violation> {
+pub fn check_ledger(store: &MemoryStore, network: &Network) -> Result<(), String> {
     let mut balances: BTreeMap<AccountId, u64> =
         network.accounts.iter().map(|account| (account.id, account.balance.0)).collect();
     let mut mined: BTreeMap<TxId, Height> = BTreeMap::new();
@@ -68,7 +82,10 @@ pub fn check_ledger(store: &MemoryStore, network: &Network) -> Result<(), Violat
     {
         return Err("the index of transactions is not that of the chain".into());
     }
-    match store.mempool.values().find(|it| mined.contains_key(&it.id())) {
+    // A chain that is ahead of the clock may have forgotten an id that is young by the clock, so that the transaction
+    // is taken once more. It is too old for the next block and expires.
+    let is_known = |id: &TxId| mined.get(id).is_some_and(indexed);
+    match store.mempool.values().find(|it| is_known(&it.id())) {
         Some(both) => Err(format!("transaction {} waits though it is mined", both.id())),
         None => Ok(()),
     }
@@ -77,58 +94,128 @@ pub fn check_ledger(store: &MemoryStore, network: &Network) -> Result<(), Violat
 /// Every transaction that a node once held is in the chain or waits somewhere, unless it has become too old.
 pub fn check_conservation(world: &World) -> Result<(), Violation> {
     let mut kept: BTreeSet<TxId> = BTreeSet::new();
-    let mut held: BTreeMap<TxId, Transaction> = world.admitted.clone();
     for machine in &world.machines {
         let store = machine.disk.read();
         kept.extend(store.mempool.values().map(|it| it.id()));
         for hash in store.path.values() {
             kept.extend(store.blocks[hash].transactions.iter().map(Transaction::id));
         }
-        let once_best = store.records.iter().filter(|(_, record)| record.status == Status::Valid);
-        for transaction in once_best.flat_map(|(hash, _)| &store.blocks[hash].transactions) {
-            held.insert(transaction.id(), transaction.clone());
-        }
     }
-    let now_us = GENESIS_US + 3600 * SECOND_US + world.now_us() + world.options.skew_max_us;
-    let oldest_us = now_us.saturating_sub(u64::from(world.options.window_s) * SECOND_US);
-    let is_lost = |(id, it): &(&TxId, &Transaction)| {
-        !kept.contains(*id) && oldest_us <= it.payment().timestamp.micros()
-    };
-    match held.iter().find(is_lost) {
-        Some((id, _)) => Err(format!("transaction {id} is lost")),
+    // By the fastest clock that there ever may have been.
+    let fastest_us = i64::try_from(world.options.offset_max_us()).expect("minutes");
+    let window_us = u64::from(world.options.window_s) * SECOND_US;
+    let oldest = utc(world.now_us(), fastest_us).saturating_sub(window_us);
+    let is_lost = |(id, it): &(&TxId, &Transaction)| !kept.contains(*id) && oldest <= it.payment().timestamp;
+    match world.watch.admitted.iter().find(is_lost) {
+        Some((id, _)) => Err(Checker::Conservation.failed(format!("transaction {id} is lost"))),
         None => Ok(()),
     }
 }
 
-/// Nobody said anything that honest nodes give no cause to.
-pub fn check_complaints(world: &World) -> Result<(), Violation> {
-    world.complaints.first().map_or(Ok(()), |complaint| Err(complaint.clone()))
+/// A node knows what its disk knows, and so would the node that started from it.
+pub fn check_durability(machine: &Machine, now_us: u64) -> Result<(), String> {
+    let Some(process) = machine.process.as_ref().filter(|process| process.batch.is_none()) else {
+        return Ok(());
+    };
+    let store = machine.disk.read();
+    let (node, twin) = (&process.node, machine.twin(now_us));
+    if Some(node.tip().hash) != store.tip || twin.tip() != node.tip() {
+        return Err(format!("its tip is {}, but its disk's is {:?}", node.tip().hash, store.tip));
+    }
+    let on_disk: Vec<TxId> = store.mempool.values().map(|it| it.id()).collect();
+    let ids = |mempool: &quarry_core::mempool::Mempool| mempool.iter().map(|it| it.id()).collect::<Vec<_>>();
+    if ids(node.mempool()) != on_disk || ids(twin.mempool()) != on_disk {
+        return Err("its disk holds other waiting transactions than it does".into());
+    }
+    Ok(())
+}
+
+/// Everything that a peer can make grow keeps its limit.
+pub fn check_bounds(machine: &Machine, network: &Network, members: usize) -> Result<(), String> {
+    let store = machine.disk.read();
+    if let Some(process) = &machine.process {
+        let node = &process.node;
+        let sizes = [
+            ("orphans", node.orphans().len(), ORPHANS_MAX),
+            ("waiting transactions", node.mempool().len(), WAITING_MAX),
+            ("peers", node.peers().ids().len(), members),
+        ];
+        if let Some((what, count, max)) = sizes.iter().find(|(_, count, max)| max < count) {
+            return Err(format!("{count} {what}, which is more than {max}"));
+        }
+    }
+    check_index_bound(&store, network)
+}
+
+/// The index of transactions forgets those that no block can hold any more, unless there were too many at once.
+fn check_index_bound(store: &MemoryStore, network: &Network) -> Result<(), String> {
+    let Some(tip) = store.tip.map(|tip| store.blocks[&tip].header) else { return Ok(()) };
+    let horizon = tip.timestamp.saturating_sub(2 * network.limits.window_us());
+    let below_tip = store.path.range(store.indexed_from..tip.index);
+    let is_stale = |hash| store.blocks[hash].header.timestamp < horizon;
+    let stale = below_tip.filter(|(_, hash)| is_stale(hash)).count();
+    let before = store.undo.get(&tip.hash()).map(|undo| undo.indexed_from);
+    let is_catching_up = before.is_some_and(|before| before.0 + PRUNED_MAX == store.indexed_from.0);
+    if stale == 0 || is_catching_up {
+        Ok(())
+    } else {
+        Err(format!("the index holds {stale} blocks' transactions too many"))
+    }
 }
 
 /// The nodes agree.
 pub fn check_agreement(world: &World) -> Result<(), Violation> {
     let tips = world.tips();
-    if tips.len() == 1 { Ok(()) } else { Err(format!("{} tips: {tips:?}", tips.len())) }
+    if tips.len() == 1 {
+        return Ok(());
+    }
+    Err(Checker::Agreement.failed(format!("{} tips: {tips:?}", tips.len())))
 }
 
-/// Between two counts, [`IDLE_US`] apart, nothing was said but how the nodes do, and what waits in vain.
-pub fn check_idle(world: &World, before: &Counts, after: &Counts) -> Result<(), Violation> {
+/// What a network at rest is compared with some time later.
+pub struct Resting {
+    counts: Counts,
+    waiting: u64,
+}
+
+impl Resting {
+    /// The network as it is now.
+    pub fn of(world: &World) -> Self {
+        Self { counts: world.counts.clone(), waiting: waiting(world) }
+    }
+}
+
+/// How long the last things may take that a network at rest still does.
+pub fn quiet_after_us(world: &World) -> u64 {
+    // A claim of somebody who has fallen silent is asked for in vain once, perhaps after an earlier failure.
+    IDLE_US + 40 * SECOND_US * world.options.adversaries.len() as u64
+}
+
+/// Since [`IDLE_US`] ago nothing was said but how the nodes do, and what waits in vain.
+pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
+    let rest = |text: String| Err(Checker::Rest.failed(text));
     let nodes = u64::from(world.options.nodes);
-    let links = nodes * (nodes - 1);
-    let waiting: usize = world.machines.iter().map(|machine| machine.disk.read().mempool.len()).sum();
-    for (kind, count) in &after.messages {
-        let sent = count - before.messages.get(kind).unwrap_or(&0);
+    let others = u64::from(world.options.members()) - 1;
+    let rounds = IDLE_US / world.options.status_interval_us + 1;
+    let (counts, earlier) = (&world.counts, &before.counts);
+    for (kind, count) in &counts.messages {
+        let sent = count - earlier.messages.get(kind).unwrap_or(&0);
         let most = match kind.as_str() {
-            "status" => links * (IDLE_US / (5 * SECOND_US) + 1),
-            "transactions" => (nodes - 1) * waiting as u64,
+            // Each node asks one peer in turn for a reply.
+            "status" => nodes * (others + 1) * rounds,
+            "transactions" => others * before.waiting.max(waiting(world)),
             _ => 0,
         };
         if most < sent {
-            return Err(format!("{sent} messages of kind {kind} in {} s of rest", IDLE_US / SECOND_US));
+            return rest(format!("{sent} messages of kind {kind} in {} s of rest", IDLE_US / SECOND_US));
         }
     }
-    let steps = after.steps - before.steps;
-    let messages = after.messages_total() - before.messages_total();
+    let steps = counts.steps - earlier.steps;
+    let messages = counts.messages_total() - earlier.messages_total();
     let most = 2 * messages + nodes * IDLE_US / SECOND_US;
-    if steps <= most { Ok(()) } else { Err(format!("{steps} steps, but only {messages} messages at rest")) }
+    if steps <= most { Ok(()) } else { rest(format!("{steps} steps, but only {messages} messages at rest")) }
+}
+
+fn waiting(world: &World) -> u64 {
+    world.machines.iter().map(|machine| machine.disk.read().mempool.len() as u64).sum()
 }

@@ -34,6 +34,10 @@ pub struct Counts {
     pub reorganisations: BTreeMap<usize, u64>,
     /// Notices by kind, and for failures by reason.
     pub notices: BTreeMap<String, u64>,
+    /// Faults and attacks by kind.
+    pub events: BTreeMap<&'static str, u64>,
+    /// Virtual time, in microseconds.
+    pub virtual_us: u64,
 }
 
 impl Counts {
@@ -45,9 +49,18 @@ impl Counts {
         *self.notices.entry(kind(notice)).or_default() += 1;
     }
 
+    /// Counts a fault or attack.
+    pub fn count(&mut self, event: &'static str) {
+        *self.events.entry(event).or_default() += 1;
+    }
+
     /// Counts a message.
     pub fn message(&mut self, bytes: &[u8]) {
-        *self.messages.entry(message_kind(bytes).to_string()).or_default() += 1;
+        let kind = message_kind(bytes);
+        match self.messages.get_mut(kind) {
+            Some(count) => *count += 1,
+            None => *self.messages.entry(kind.to_string()).or_default() += 1,
+        }
     }
 
     /// How many messages there were.
@@ -68,6 +81,7 @@ impl Counts {
             (&mut self.commits, other.commits),
             (&mut self.transactions, other.transactions),
             (&mut self.found, other.found),
+            (&mut self.virtual_us, other.virtual_us),
         ];
         for (sum, count) in sums {
             *sum += count;
@@ -75,6 +89,7 @@ impl Counts {
         add_all(&mut self.messages, &other.messages);
         add_all(&mut self.reorganisations, &other.reorganisations);
         add_all(&mut self.notices, &other.notices);
+        add_all(&mut self.events, &other.events);
     }
 }
 
@@ -94,6 +109,11 @@ impl fmt::Display for Counts {
         ] {
             writeln!(f, "{name:<24}{count:>12}")?;
         }
+        writeln!(f, "{:<24}{:>12}", "virtual hours", self.virtual_us / 3_600_000_000)?;
+        writeln!(f, "faults and attacks")?;
+        for (event, count) in &self.events {
+            writeln!(f, "  {event:<38}{count:>12}")?;
+        }
         writeln!(f, "messages by kind")?;
         for (kind, count) in &self.messages {
             writeln!(f, "  {kind:<22}{count:>12}")?;
@@ -110,11 +130,15 @@ impl fmt::Display for Counts {
     }
 }
 
-/// The `type` that stands in a message's envelope.
-pub fn message_kind(bytes: &[u8]) -> &str {
-    let text = std::str::from_utf8(bytes).unwrap_or_default();
+/// The `type` that stands in a message's envelope: those of nodes have it near the start.
+pub fn message_kind(bytes: &[u8]) -> &'static str {
+    const KINDS: [&str; 8] =
+        ["transactions", "block", "getHeaders", "headers", "getBlocks", "blocks", "status", "bye"];
+    let start = &bytes[..bytes.len().min(200)];
+    let text = std::str::from_utf8(start).unwrap_or_default();
     let (_, rest) = text.split_once("\"type\":\"").unwrap_or_default();
-    rest.split_once('"').map_or("unknown", |(kind, _)| kind)
+    let kind = rest.split_once('"').map_or("", |(kind, _)| kind);
+    KINDS.iter().find(|known| **known == kind).copied().unwrap_or("unknown")
 }
 
 fn add_all<K: Ord + Clone>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {

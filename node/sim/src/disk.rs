@@ -20,6 +20,11 @@ impl Disk {
         self.0.borrow_mut().apply(changes);
     }
 
+    /// Brings back an old state.
+    pub fn restore(&self, old: MemoryStore) {
+        *self.0.borrow_mut() = old;
+    }
+
     /// What is durable.
     pub fn read(&self) -> Ref<'_, MemoryStore> {
         self.0.borrow()

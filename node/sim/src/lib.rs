@@ -20,8 +20,18 @@ pub mod machine;
 
 pub mod traffic;
 
+pub mod adversary;
+
+pub mod history;
+
+pub mod violation;
+
+pub mod watch;
+
 pub mod world;
 
 pub mod checkers;
 
 pub mod run;
+
+pub mod shrink;

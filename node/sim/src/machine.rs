@@ -7,12 +7,13 @@ use quarry_core::effect::{Effect, Event, Now};
 use quarry_core::header::Header;
 use quarry_core::network::Network;
 use quarry_core::node::{Node, Options};
+use quarry_core::store::Changes;
 use quarry_core::template::Template;
 use quarry_core::units::{AccountId, NodeId, Timestamp};
 
 use crate::disk::Disk;
 use crate::network::Delivery;
-use crate::options::{GENESIS_US, SECOND_US};
+use crate::options::{self as sim, GENESIS_US, HEAD_START_US, SECOND_US};
 
 /// One node with its disk and its search.
 pub struct Machine {
@@ -21,10 +22,12 @@ pub struct Machine {
     /// What survives a crash.
     pub disk: Disk,
     /// How far its clock is ahead.
-    pub skew_us: u64,
+    pub offset_us: i64,
     /// The running node, if it does run.
     pub process: Option<Process>,
     network: Arc<Network>,
+    status_interval_us: u64,
+    relay_window_us: u64,
     mine_empty: bool,
     lives: u64,
 }
@@ -77,34 +80,26 @@ pub struct Search {
 
 impl Machine {
     /// A machine that is switched off, with an empty disk.
-    pub fn new(id: NodeId, network: &Arc<Network>, mine_empty: bool, skew_us: u64) -> Self {
+    pub fn new(id: NodeId, network: &Arc<Network>, options: &sim::Options) -> Self {
         Self {
             id,
             disk: Disk::default(),
-            skew_us,
+            offset_us: 0,
             process: None,
             network: Arc::clone(network),
-            mine_empty,
+            status_interval_us: options.status_interval_us,
+            relay_window_us: options.relay_window_us,
+            mine_empty: options.mine_empty,
             lives: 0,
         }
     }
 
-    /// Starts the node from what is on the disk. What it wants to write at its start is written at once.
+    /// Starts the node from what is on the disk; the first commit is still to be made.
     pub fn start(&mut self, now_us: u64, seed: u64) -> &mut Process {
-        let options = Options {
-            id: self.id,
-            miner: AccountId::open("open0"),
-            mine: true,
-            mine_empty: self.mine_empty,
-            seed,
-            status_interval_us: 5 * SECOND_US,
-            relay_window_us: SECOND_US,
-            reply_timeout_us: 10 * SECOND_US,
-        };
-        let now = now(now_us, now_us, self.skew_us);
+        let options = self.node_options(seed);
+        let now = now(now_us, now_us, self.offset_us);
         let network = Arc::clone(&self.network);
-        let mut node = Node::open(network, options, self.disk.clone(), now).expect("the disk can be read");
-        self.disk.apply(node.take_changes());
+        let node = Node::open(network, options, self.disk.clone(), now).expect("the disk can be read");
         self.lives += 1;
         self.process.insert(Process {
             life: self.lives,
@@ -117,6 +112,27 @@ impl Machine {
         })
     }
 
+    /// The node that would start from what is on the disk now.
+    pub fn twin(&self, now_us: u64) -> Node<Disk> {
+        let now = now(now_us, now_us, self.offset_us);
+        let (network, disk) = (Arc::clone(&self.network), self.disk.clone());
+        Node::open(network, self.node_options(0), disk, now).expect("the disk can be read")
+    }
+
+    fn node_options(&self, seed: u64) -> Options {
+        Options {
+            id: self.id,
+            miner: AccountId::open("open0"),
+            mine: true,
+            mine_empty: self.mine_empty,
+            seed,
+            status_interval_us: self.status_interval_us,
+            status_interval_max_us: self.status_interval_us,
+            relay_window_us: self.relay_window_us,
+            reply_timeout_us: 10 * SECOND_US,
+        }
+    }
+
     /// Ends the process; what was not committed is lost.
     pub fn crash(&mut self) {
         self.process = None;
@@ -124,9 +140,9 @@ impl Machine {
 
     /// Steps through the next inputs. They wait for a commit then.
     pub fn work(&mut self, now_us: u64, inputs_max: u64) {
-        let skew_us = self.skew_us;
+        let offset_us = self.offset_us;
         let Some(process) = &mut self.process else { return };
-        let now = now(now_us, process.started_us, skew_us);
+        let now = now(now_us, process.started_us, offset_us);
         let mut batch = Batch::default();
         let mut effects = Vec::new();
         while batch.steps < inputs_max {
@@ -138,19 +154,22 @@ impl Machine {
                 }
                 None => break,
             };
+            let is_last = matches!(event, Event::Stopping);
             process.node.step(now, event, &mut effects).expect("the disk can be read");
             batch.steps += 1;
-            assert!(now.elapsed_us < process.node.deadline(), "a deadline that is not ahead is a busy loop");
+            let is_ahead = is_last || now.elapsed_us < process.node.deadline();
+            assert!(is_ahead, "a deadline that is not ahead is a busy loop");
         }
         batch.effects = effects.into();
         process.batch = Some(batch);
     }
 
-    /// Makes durable what the steps since the last commit have changed.
-    pub fn commit(&mut self) -> Batch {
-        let Some(process) = &mut self.process else { return Batch::default() };
-        self.disk.apply(process.node.take_changes());
-        process.batch.take().unwrap_or_default()
+    /// Makes durable what the steps since the last commit have changed; answers what that was.
+    pub fn commit(&mut self) -> (Changes, Batch) {
+        let Some(process) = &mut self.process else { return Default::default() };
+        let changes = process.node.take_changes();
+        self.disk.apply(changes.clone());
+        (changes, process.batch.take().unwrap_or_default())
     }
 }
 
@@ -171,8 +190,13 @@ impl Process {
     }
 }
 
-fn now(now_us: u64, started_us: u64, skew_us: u64) -> Now {
-    // An hour after the first block, so that clocks may be behind.
-    let utc = Timestamp::from_micros(GENESIS_US + 3600 * SECOND_US + now_us + skew_us);
-    Now { utc: utc.expect("runs are shorter than centuries"), elapsed_us: now_us - started_us }
+/// The time by a machine's two clocks.
+fn now(now_us: u64, started_us: u64, offset_us: i64) -> Now {
+    Now { utc: utc(now_us, offset_us), elapsed_us: now_us - started_us }
+}
+
+/// The time by a clock that is ahead by `offset_us`.
+pub fn utc(now_us: u64, offset_us: i64) -> Timestamp {
+    let micros = (GENESIS_US + HEAD_START_US + now_us).saturating_add_signed(offset_us);
+    Timestamp::from_micros(micros).expect("runs are shorter than centuries")
 }

@@ -1,33 +1,157 @@
-//! `quarry-sim SEED [COUNT]`: runs seeds and prints what happened.
+//! `quarry-sim SEED [COUNT]`: runs seeds, prints what happened, and of a failure the smallest run that still fails.
 
 use std::process::ExitCode;
+use std::sync::Mutex;
+use std::sync::atomic::{AtomicU64, Ordering};
+use std::time::{Duration, Instant};
 
+use anyhow::Context;
+use clap::Parser;
 use quarry_sim::counts::Counts;
+use quarry_sim::options::Options;
 use quarry_sim::run::run;
+use quarry_sim::shrink::{difference, shrink};
+use quarry_sim::violation::Violation;
+use rustix::time::{ClockId, clock_gettime};
+use serde_json::Value;
+
+/// Runs whole networks in virtual time, each from a seed, and checks that they keep every rule.
+#[derive(Debug, Parser)]
+#[command(version)]
+struct Arguments {
+    /// The first seed.
+    seed: u64,
+    /// How many seeds to run.
+    #[arg(default_value_t = 1)]
+    count: u64,
+    /// How many seeds run at once.
+    #[arg(long, default_value_t = 1, value_parser = clap::value_parser!(u64).range(1..=1024))]
+    jobs: u64,
+    /// Let faults go on for so many virtual hours, at a pace that suits them.
+    #[arg(long, value_name = "HOURS", value_parser = clap::value_parser!(u64).range(1..=1000))]
+    hours: Option<u64>,
+    /// Settings to use instead of those of the seed, as a JSON object: what a failure prints.
+    #[arg(long, value_name = "JSON", default_value = "{}")]
+    with: String,
+    /// Start no more seeds after so many seconds.
+    #[arg(long, value_name = "SECONDS", default_value_t = u64::MAX)]
+    within: u64,
+    /// Stop at the first failure, and do not look for a smaller one.
+    #[arg(long)]
+    first: bool,
+}
+
+/// What several threads add up.
+#[derive(Default)]
+struct Totals {
+    counts: Counts,
+    seeds: u64,
+    failures: u64,
+    slowest: (Duration, u64),
+}
 
 fn main() -> ExitCode {
-    let arguments: Vec<String> = std::env::args().skip(1).collect();
-    let numbers: Option<Vec<u64>> = arguments.iter().map(|argument| argument.parse().ok()).collect();
-    let (seed, count) = match numbers.as_deref() {
-        Some([seed]) => (*seed, 1),
-        Some([seed, count]) => (*seed, *count),
-        _ => {
-            eprintln!("usage: quarry-sim SEED [COUNT]");
-            return ExitCode::from(2);
+    match start(&Arguments::parse()) {
+        Ok(0) => ExitCode::SUCCESS,
+        Ok(_) => ExitCode::FAILURE,
+        Err(error) => {
+            eprintln!("{error:#}");
+            ExitCode::from(2)
         }
-    };
-    let mut counts = Counts::default();
-    let mut failures = 0;
-    for seed in seed..seed.saturating_add(count) {
-        match run(seed) {
-            Ok(of_seed) => counts.add(&of_seed),
-            Err(violation) => {
-                failures += 1;
-                eprintln!("seed {seed}: {violation}");
+    }
+}
+
+/// Runs the seeds; answers how many failed.
+fn start(arguments: &Arguments) -> anyhow::Result<u64> {
+    options(arguments, arguments.seed)?;
+    // A panic is a violation and told as one.
+    std::panic::set_hook(Box::new(|_| {}));
+    let start = Instant::now();
+    let (next, totals) = (AtomicU64::new(0), Mutex::new(Totals::default()));
+    std::thread::scope(|scope| {
+        for _ in 0..arguments.jobs {
+            scope.spawn(|| work(arguments, start, &next, &totals));
+        }
+    });
+    let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
+    let cpu = clock_gettime(ClockId::ProcessCPUTime);
+    let cpu_ms = u64::try_from(cpu.tv_sec * 1000 + cpu.tv_nsec / 1_000_000).unwrap_or(0);
+    print!("{}", totals.counts);
+    let last =
+        arguments.seed.saturating_add(next.load(Ordering::Relaxed).min(arguments.count)).saturating_sub(1);
+    println!(
+        "{} of {} seeds from {} to {last} kept every rule",
+        totals.seeds - totals.failures,
+        totals.seeds,
+        arguments.seed
+    );
+    println!(
+        "{:.1} s, {:.1} s of processor time, {} ms of it a seed; the slowest, {}, took {} ms",
+        start.elapsed().as_secs_f64(),
+        Duration::from_millis(cpu_ms).as_secs_f64(),
+        cpu_ms / totals.seeds.max(1),
+        totals.slowest.1,
+        totals.slowest.0.as_millis()
+    );
+    Ok(totals.failures)
+}
+
+fn work(arguments: &Arguments, start: Instant, next: &AtomicU64, totals: &Mutex<Totals>) {
+    loop {
+        let number = next.fetch_add(1, Ordering::Relaxed);
+        if arguments.count <= number || arguments.within <= start.elapsed().as_secs() {
+            return;
+        }
+        let seed = arguments.seed.wrapping_add(number);
+        let Ok(options) = options(arguments, seed) else { return };
+        let began = Instant::now();
+        let result = run(seed, &options);
+        let took = began.elapsed();
+        if let Err(violation) = &result {
+            report(arguments, seed, &options, violation);
+        }
+        let mut totals = totals.lock().unwrap_or_else(|poisoned| poisoned.into_inner());
+        totals.seeds += 1;
+        totals.slowest = totals.slowest.max((took, seed));
+        match result {
+            Ok(counts) => totals.counts.add(&counts),
+            Err(_) => {
+                totals.failures += 1;
+                if arguments.first {
+                    next.fetch_max(arguments.count, Ordering::Relaxed);
+                }
             }
         }
     }
-    print!("{counts}");
-    println!("{} of {count} seeds kept every rule", count - failures);
-    if failures == 0 { ExitCode::SUCCESS } else { ExitCode::FAILURE }
+}
+
+/// The options of a seed, with what the command line says instead.
+fn options(arguments: &Arguments, seed: u64) -> anyhow::Result<Options> {
+    let options = match arguments.hours {
+        Some(hours) => Options::lasting(seed, hours),
+        None => Options::from_seed(seed),
+    };
+    let mut value = serde_json::to_value(&options)?;
+    let changes: Value = serde_json::from_str(&arguments.with).context("--with is not JSON")?;
+    let (Value::Object(fields), Value::Object(changes)) = (&mut value, changes) else {
+        anyhow::bail!("--with is not a JSON object");
+    };
+    fields.extend(changes);
+    serde_json::from_value(value).context("--with")
+}
+
+/// Prints a failure, and the smallest run that still fails.
+fn report(arguments: &Arguments, seed: u64, options: &Options, violation: &Violation) {
+    eprintln!("seed {seed} failed: {violation}");
+    if arguments.first {
+        return;
+    }
+    let (smallest, violation) = shrink(seed, options, violation);
+    let hours = arguments.hours.map(|hours| format!(" --hours {hours}")).unwrap_or_default();
+    let original = match arguments.hours {
+        Some(hours) => Options::lasting(seed, hours),
+        None => Options::from_seed(seed),
+    };
+    eprintln!("  smaller: {violation}");
+    eprintln!("  quarry-sim {seed}{hours} --with '{}'", difference(&smallest, &original));
 }

@@ -1,4 +1,4 @@
-//! The network between inboxes: at least once, in order per sender and kind, late, and sometimes in two halves.
+//! The network between inboxes: at least once, late, and sometimes in two parts.
 //! Invariant: what an inbox has taken stays there until it is acknowledged.
 
 use std::collections::{BTreeMap, VecDeque};
@@ -43,11 +43,19 @@ pub struct Network {
     /// When the last message of a sender, receiver and kind arrives: none may overtake it.
     latest_us: BTreeMap<(Option<NodeId>, NodeId, bool), u64>,
     inboxes: Vec<Inbox>,
-    /// On which side of a cut each node is.
-    sides: Vec<bool>,
+    cut: Option<Cut>,
     /// What waits for the cut to heal.
     held: VecDeque<Mail>,
     receipts: u64,
+}
+
+/// What parts a network in two.
+#[derive(Debug, Clone)]
+pub struct Cut {
+    /// On which side each node is.
+    pub sides: Vec<bool>,
+    /// Whether the first side (`false`) still hears the second.
+    pub is_one_way: bool,
 }
 
 #[derive(Debug, Default)]
@@ -59,13 +67,12 @@ struct Inbox {
 impl Network {
     /// A network without a cut.
     pub fn new(seed: u64, options: &Options) -> Self {
-        let nodes = usize::from(options.nodes);
         Self {
             dice: Dice::new(seed, 1),
             options: options.clone(),
             latest_us: BTreeMap::new(),
-            inboxes: (0..nodes).map(|_| Inbox::default()).collect(),
-            sides: vec![false; nodes],
+            inboxes: (0..options.members()).map(|_| Inbox::default()).collect(),
+            cut: None,
             held: VecDeque::new(),
             receipts: 0,
         }
@@ -80,6 +87,10 @@ impl Network {
             } else {
                 self.held.push_back(mail);
             }
+            return Vec::new();
+        }
+        if self.dice.chance(self.options.lost_per_mille) {
+            counts.lost += 1;
             return Vec::new();
         }
         let mut copies = vec![self.route(now_us, mail.clone())];
@@ -131,13 +142,13 @@ impl Network {
     }
 
     /// Cuts the network in two.
-    pub fn cut(&mut self, sides: Vec<bool>) {
-        self.sides = sides;
+    pub fn cut(&mut self, cut: Cut) {
+        self.cut = Some(cut);
     }
 
     /// Joins the network again; answers when what was held back arrives.
     pub fn join(&mut self, now_us: u64) -> Vec<(u64, Mail)> {
-        self.sides.fill(false);
+        self.cut = None;
         let held: Vec<Mail> = self.held.drain(..).collect();
         held.into_iter().map(|mail| self.route(now_us, mail)).collect()
     }
@@ -146,17 +157,23 @@ impl Network {
     pub fn calm_down(&mut self) {
         self.options.loses = false;
         self.options.doubled_per_mille = 0;
+        self.options.lost_per_mille = 0;
     }
 
     fn is_cut(&self, mail: &Mail) -> bool {
-        let side = |node: NodeId| self.sides[usize::from(node.0)];
-        mail.from.is_some_and(|from| side(from) != side(mail.to))
+        let (Some(cut), Some(from)) = (&self.cut, mail.from) else { return false };
+        let side = |node: NodeId| cut.sides[usize::from(node.0)];
+        let (from, to) = (side(from), side(mail.to));
+        from != to && !(cut.is_one_way && from)
     }
 
     fn route(&mut self, now_us: u64, mail: Mail) -> (u64, Mail) {
-        let delay_us = self.dice.between(self.options.delay_min_us, self.options.delay_max_us);
+        let arrival_us = now_us + self.dice.between(self.options.delay_min_us, self.options.delay_max_us);
+        if self.options.reorders {
+            return (arrival_us, mail);
+        }
         let latest_us = self.latest_us.entry((mail.from, mail.to, mail.bulk)).or_default();
-        *latest_us = (*latest_us).max(now_us + delay_us);
+        *latest_us = (*latest_us).max(arrival_us);
         (*latest_us, mail)
     }
 }

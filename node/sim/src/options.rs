@@ -1,8 +1,10 @@
 //! What a simulated network is like; all of it can be drawn from a seed, so that seeds differ in kind, too.
+//! Invariant: an [`Options`] has a text form from which the same run can be made again.
 
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
-use quarry_core::transaction::{Payment, Transaction};
-use quarry_core::units::{AccountId, Amount, Timestamp};
+use quarry_core::transaction::public_key;
+use quarry_core::units::{Amount, Timestamp};
+use serde::{Deserialize, Serialize};
 
 use crate::dice::Dice;
 
@@ -12,27 +14,52 @@ pub const SECOND_US: u64 = 1_000_000;
 /// When the virtual world begins, in microseconds since the Unix epoch.
 pub const GENESIS_US: u64 = 1_767_225_600 * SECOND_US;
 
-/// What a simulated network is like. An interval of 0 stands for never.
-#[derive(Debug, Clone)]
+/// How old the first block is when the nodes start, so that clocks may be behind.
+pub const HEAD_START_US: u64 = 3600 * SECOND_US;
+
+/// How far clocks may be off once faults have ended: any two of them are within the rule's limit then.
+pub const SKEW_SETTLED_US: u64 = 50 * SECOND_US;
+
+/// What a simulated network is like. An interval of 0 stands for never; intervals and durations are means.
+#[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(deny_unknown_fields)]
 pub struct Options {
-    /// How many nodes there are.
+    /// How many honest nodes there are.
     pub nodes: u16,
+    /// How the honest nodes share the hash rate.
+    pub shares: Shares,
     /// Whether they mine blocks without transactions.
     pub mine_empty: bool,
-    /// The mean time that one node takes for a block.
+    /// The time between two blocks when all honest nodes mine.
     pub block_interval_us: u64,
     /// What a block pays, in cents.
     pub reward: u64,
     /// The window for transactions, in seconds.
     pub window_s: u32,
-    /// How far a node's clock is off, at most.
+    /// The network's limit for transactions in a block.
+    pub block_transactions: u32,
+    /// The network's limit for bytes in a message.
+    pub message_bytes: u32,
+    /// How often a node tells its peers where it stands.
+    pub status_interval_us: u64,
+    /// How long a node collects transactions before it relays them.
+    pub relay_window_us: u64,
+    /// How far a node's clock is off, at most, to either side.
     pub skew_max_us: u64,
+    /// The time between two steps of some node's clock.
+    pub clock_step_interval_us: u64,
+    /// How far a step goes, at most, to either side.
+    pub clock_step_max_us: u64,
     /// How long a message takes, at least.
     pub delay_min_us: u64,
     /// How long a message takes, at most.
     pub delay_max_us: u64,
     /// How many messages in a thousand are delivered twice.
     pub doubled_per_mille: u64,
+    /// How many messages in a thousand are lost.
+    pub lost_per_mille: u64,
+    /// Whether messages of one sender may overtake each other.
+    pub reorders: bool,
     /// Whether an inbox takes equal messages within five minutes once, as FIFO queues do.
     pub deduplicates: bool,
     /// Whether what is sent over a cut, or to a node that is down, is lost; else it waits.
@@ -41,18 +68,86 @@ pub struct Options {
     pub commit_max_us: u64,
     /// How many events share a commit, at most.
     pub batch_max: u64,
-    /// The mean time between two transactions.
+    /// The time between two transactions.
     pub transaction_interval_us: u64,
-    /// The mean time between two crashes.
+    /// The time between two crashes.
     pub crash_interval_us: u64,
-    /// The mean time until a crashed node is started again.
+    /// The time until a crashed node is started again.
     pub down_us: u64,
-    /// The mean time between two partitions.
+    /// The time between two partitions.
     pub partition_interval_us: u64,
-    /// The mean time that a partition lasts.
+    /// The time that a partition lasts.
     pub partition_us: u64,
-    /// How long transactions, crashes and partitions go on.
+    /// How many partitions in a thousand cut one direction only.
+    pub one_way_per_mille: u64,
+    /// The time between two restarts of some node from an old state of its disk.
+    pub restore_interval_us: u64,
+    /// The time between two absences.
+    pub absence_interval_us: u64,
+    /// How long an absence lasts.
+    pub absence_us: u64,
+    /// The time between two departures of a node that says goodbye, and the time until it joins again.
+    pub membership_interval_us: u64,
+    /// What hostile nodes do, one of them for each entry.
+    pub adversaries: Vec<Attack>,
+    /// The time between two attacks of one of them.
+    pub attack_interval_us: u64,
+    /// The time that each of them takes for a block.
+    pub attack_block_interval_us: u64,
+    /// How long transactions, attacks and all faults go on.
     pub faults_us: u64,
+}
+
+/// How nodes share the hash rate.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+pub enum Shares {
+    /// All have the same.
+    Equal,
+    /// The second has half as much as the first, the third a third, and so on.
+    Harmonic,
+    /// The first has nine tenths.
+    Dominated,
+}
+
+/// What a hostile node does.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord, Serialize, Deserialize)]
+pub enum Attack {
+    /// Sends blocks that break a rule, each another one, and else are good.
+    Blocks,
+    /// Sends blocks with timestamps at and past the limits.
+    Timestamps,
+    /// Sends transactions that break a rule, and conflicting ones to different nodes.
+    Transactions,
+    /// Sends garbage, oversize messages, and what it heard, changed or out of place.
+    Garbage,
+    /// Sends blocks whose parents nobody knows.
+    Orphans,
+    /// Asks without end.
+    Requests,
+    /// Claims chains that it has not, and answers requests with something else.
+    Lies,
+    /// Mines a fork in secret and releases it late.
+    LongFork,
+    /// Mines selfishly: holds blocks back until they make others' blocks worthless.
+    Selfish,
+    /// Pays from and to many fresh accounts.
+    Spam,
+}
+
+impl Attack {
+    /// All of them.
+    pub const ALL: [Self; 10] = [
+        Self::Blocks,
+        Self::Timestamps,
+        Self::Transactions,
+        Self::Garbage,
+        Self::Orphans,
+        Self::Requests,
+        Self::Lies,
+        Self::LongFork,
+        Self::Selfish,
+        Self::Spam,
+    ];
 }
 
 impl Options {
@@ -60,14 +155,23 @@ impl Options {
     pub fn calm() -> Self {
         Self {
             nodes: 4,
+            shares: Shares::Equal,
             mine_empty: false,
-            block_interval_us: 8 * SECOND_US,
+            block_interval_us: 2 * SECOND_US,
             reward: 0,
             window_s: 7200,
+            block_transactions: 50,
+            message_bytes: 256 * 1024,
+            status_interval_us: 5 * SECOND_US,
+            relay_window_us: SECOND_US,
             skew_max_us: 0,
+            clock_step_interval_us: 0,
+            clock_step_max_us: 0,
             delay_min_us: 1_000,
             delay_max_us: 20_000,
             doubled_per_mille: 0,
+            lost_per_mille: 0,
+            reorders: false,
             deduplicates: false,
             loses: false,
             commit_max_us: 2_000,
@@ -77,6 +181,14 @@ impl Options {
             down_us: SECOND_US,
             partition_interval_us: 0,
             partition_us: SECOND_US,
+            one_way_per_mille: 0,
+            restore_interval_us: 0,
+            absence_interval_us: 0,
+            absence_us: SECOND_US,
+            membership_interval_us: 0,
+            adversaries: Vec::new(),
+            attack_interval_us: 0,
+            attack_block_interval_us: 0,
             faults_us: 0,
         }
     }
@@ -84,29 +196,111 @@ impl Options {
     /// Whatever the seed wants.
     pub fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
-        let nodes = dice.between(2, 6);
+        let beat = SECOND_US * dice.pick(&[1, 1, 1, 1, 1, 1, 10, 10, 10, 150]);
+        Self::drawn(&mut dice, beat)
+    }
+
+    /// Whatever the seed wants, at a pace that makes something happen over so many hours.
+    pub fn lasting(seed: u64, hours: u64) -> Self {
+        let faults_us = 3600 * SECOND_US * hours;
+        Self { faults_us, ..Self::drawn(&mut Dice::new(seed, 0), (faults_us / 150).max(SECOND_US)) }
+    }
+
+    /// Options in which things happen on the scale of a `beat`.
+    fn drawn(dice: &mut Dice, beat: u64) -> Self {
         let second = SECOND_US;
+        let nodes = match dice.below(1000) {
+            0..30 => 1,
+            30..800 => dice.between(2, 5),
+            800..960 => dice.between(6, 10),
+            960..995 => dice.between(11, 20),
+            _ => dice.between(21, 64),
+        };
+        // Many nodes talk much: their networks live shorter, for the processor's sake.
+        let (beat, beats) = if 10 < nodes { (second, 40) } else { (beat, dice.between(30, 150)) };
+        let hostile = dice.chance(400);
+        let adversaries = if hostile { dice.between(1, 3) } else { 0 };
+        let (skew_max_us, clock_step_max_us) = dice.pick(&[
+            (0, 0),
+            (0, 0),
+            (second, second),
+            (25 * second, 60 * second),
+            (60 * second, 300 * second),
+        ]);
         Self {
-            nodes: u16::try_from(nodes).expect("at most 6"),
+            nodes: u16::try_from(nodes).expect("at most 64"),
+            shares: dice.pick(&[Shares::Equal, Shares::Equal, Shares::Harmonic, Shares::Dominated]),
             mine_empty: dice.chance(200),
-            block_interval_us: nodes * dice.pick(&[second, 4 * second, 15 * second]),
+            block_interval_us: dice.pick(&[beat, 4 * beat, 15 * beat]),
             reward: dice.pick(&[0, 0, 1]),
             window_s: dice.pick(&[7200, 7200, 60]),
-            skew_max_us: dice.pick(&[0, second, 25 * second]),
+            block_transactions: dice.pick(&[1, 8, 28, 50, 400]),
+            message_bytes: 256 * 1024,
+            status_interval_us: dice.pick(&[5, 5, 30]) * second.max(beat / 5),
+            relay_window_us: dice.pick(&[second / 10, second, 5 * second]),
+            skew_max_us,
+            clock_step_interval_us: if clock_step_max_us == 0 {
+                0
+            } else {
+                dice.pick(&[0, 20 * beat, 60 * beat])
+            },
+            clock_step_max_us,
             delay_min_us: dice.pick(&[100, 10_000]),
             delay_max_us: dice.pick(&[20_000, 300_000, 3 * second]),
             doubled_per_mille: dice.pick(&[0, 20, 200]),
+            lost_per_mille: dice.pick(&[0, 0, 0, 10, 100]),
+            reorders: dice.chance(300),
             deduplicates: dice.chance(500),
             loses: dice.chance(500),
             commit_max_us: dice.pick(&[10, 5_000, 200_000]),
             batch_max: dice.pick(&[1, 4, 64]),
-            transaction_interval_us: dice.pick(&[second / 2, 2 * second, 10 * second]),
-            crash_interval_us: dice.pick(&[0, 5 * second, 20 * second, 60 * second]),
-            down_us: dice.pick(&[second, 10 * second, 60 * second]),
-            partition_interval_us: dice.pick(&[0, 20 * second, 60 * second]),
-            partition_us: dice.pick(&[2 * second, 20 * second, 60 * second]),
-            faults_us: dice.between(30, 150) * second,
+            transaction_interval_us: dice.pick(&[beat / 2, 2 * beat, 10 * beat]),
+            crash_interval_us: dice.pick(&[0, 5 * beat, 20 * beat, 60 * beat]),
+            down_us: dice.pick(&[beat, 10 * beat, 60 * beat]),
+            partition_interval_us: dice.pick(&[0, 20 * beat, 60 * beat]),
+            partition_us: dice.pick(&[2 * beat, 20 * beat, 60 * beat]),
+            one_way_per_mille: dice.pick(&[0, 300, 1000]),
+            restore_interval_us: dice.pick(&[0, 0, 0, 40 * beat]),
+            absence_interval_us: dice.pick(&[0, 0, 100 * beat]),
+            absence_us: 100 * beat,
+            membership_interval_us: dice.pick(&[0, 0, 30 * beat]),
+            adversaries: (0..adversaries).map(|_| dice.pick(&Attack::ALL)).collect(),
+            attack_interval_us: dice.pick(&[beat / 2, 2 * beat, 8 * beat]) * nodes.div_ceil(5),
+            attack_block_interval_us: dice.pick(&[2 * beat, 8 * beat, 30 * beat]),
+            faults_us: beats * beat,
         }
+        .within_limits(dice)
+    }
+
+    /// With a message limit that the network's rules allow, now and then the smallest.
+    fn within_limits(mut self, dice: &mut Dice) -> Self {
+        let least = (2048 + 512 * self.block_transactions).max(16 * 1024);
+        self.message_bytes = dice.pick(&[least, self.message_bytes, self.message_bytes]).max(least);
+        self
+    }
+
+    /// How many nodes there are, hostile ones included.
+    pub fn members(&self) -> u16 {
+        self.nodes + u16::try_from(self.adversaries.len()).expect("far fewer than 65536")
+    }
+
+    /// The mean time that the node of this number takes for a block.
+    pub fn node_interval_us(&self, index: u16) -> u64 {
+        let nodes = u64::from(self.nodes);
+        let weight = |index: u64| match self.shares {
+            Shares::Equal => 1_000,
+            Shares::Harmonic => 64_000 / (index + 1),
+            Shares::Dominated if index == 0 => 9_000 * nodes.saturating_sub(1).max(1),
+            Shares::Dominated => 1_000,
+        };
+        let total: u64 = (0..nodes).map(weight).sum();
+        self.block_interval_us.saturating_mul(total) / weight(u64::from(index))
+    }
+
+    /// How far a clock may ever be off, to either side.
+    pub fn offset_max_us(&self) -> u64 {
+        let steps_us = if self.clock_step_interval_us == 0 { 0 } else { self.clock_step_max_us };
+        self.skew_max_us.max(steps_us)
     }
 
     /// The rules of the network: one hex zero, so that nonces are really searched, and accounts for the traffic.
@@ -116,12 +310,18 @@ impl Options {
         let keyed = (0..3).map(|number| {
             AccountEntry::keyed(&format!("keyed{number}"), balance, &public_key(&secret_key(number)))
         });
+        let limits = Limits {
+            block_transactions: self.block_transactions,
+            transaction_window: self.window_s,
+            message_bytes: self.message_bytes,
+        };
         let file = NetworkFile {
             name: "sim".into(),
             genesis_time: Timestamp::from_micros(GENESIS_US).expect("it is 2026"),
             difficulty: Difficulty::Zeros(1),
+            block_time: 0,
             reward: Amount(self.reward).to_string(),
-            limits: Limits { block_transactions: 50, transaction_window: self.window_s, ..Limits::default() },
+            limits,
             accounts: open.chain(keyed).collect(),
         };
         Network::new(&file).expect("it keeps every rule")
@@ -131,11 +331,4 @@ impl Options {
 /// The secret key of the account `keyed` and this number.
 pub fn secret_key(number: u8) -> [u8; 32] {
     [number + 1; 32]
-}
-
-fn public_key(secret_key: &[u8; 32]) -> [u8; 32] {
-    let nobody = AccountId::default();
-    let payment = Payment { from: nobody, to: nobody, amount: Amount(1), timestamp: Timestamp::default() };
-    let signed = Transaction::signed(&Network::demo().id, payment, secret_key);
-    signed.authorization().expect("it has just been signed").public_key
 }

@@ -1,26 +1,36 @@
-//! One seed from its first fault to its last check.
+//! One run from its first fault to its last check.
+
+use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
-    IDLE_US, SETTLED_WITHIN_US, Violation, check_agreement, check_complaints, check_conservation, check_idle,
-    check_ledger,
+    IDLE_US, Resting, check_agreement, check_bounds, check_conservation, check_durability, check_idle,
+    check_ledger, quiet_after_us, settled_within_us,
 };
 use crate::counts::Counts;
 use crate::options::{Options, SECOND_US};
+use crate::violation::{Checker, Violation};
 use crate::world::World;
 
-/// How often a node's ledger is checked while faults last.
-const AUDIT_US: u64 = 20 * SECOND_US;
+/// How often the nodes are looked at in full while faults last.
+const AUDITS: u64 = 4;
 
-/// Runs what a seed stands for; answers what happened, or what did not hold.
-pub fn run(seed: u64) -> Result<Counts, Violation> {
-    let mut world = World::new(seed, Options::from_seed(seed));
-    let end_us = world.options.faults_us;
-    while world.now_us() < end_us {
-        world.run_for(AUDIT_US.min(end_us - world.now_us()));
-        audit(&world)?;
-    }
-    settle(&mut world)?;
-    Ok(world.counts)
+/// Runs a network; answers what happened, or what did not hold.
+pub fn run(seed: u64, options: &Options) -> Result<Counts, Violation> {
+    let run = || {
+        let mut world = World::new(seed, options.clone());
+        for _ in 0..AUDITS {
+            world.run_for(world.options.faults_us / AUDITS);
+            audit(&world)?;
+        }
+        settle(&mut world)?;
+        world.counts.virtual_us = world.now_us();
+        Ok(world.counts)
+    };
+    catch_unwind(AssertUnwindSafe(run)).unwrap_or_else(|panic| {
+        let text = panic.downcast_ref::<String>().cloned();
+        let text = text.or_else(|| panic.downcast_ref::<&str>().map(ToString::to_string));
+        Err(Checker::Panic.failed(text.unwrap_or_default()))
+    })
 }
 
 /// Ends all faults and wants agreement, rest, and sound ledgers.
@@ -30,26 +40,32 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         world.run_for(60 * SECOND_US);
         world.end_mining();
     }
-    let is_settled = world.run_until_settled(SETTLED_WITHIN_US);
+    let bound_us = settled_within_us(world);
+    let is_settled = world.run_until_settled(bound_us);
     audit(world)?;
     check_agreement(world)?;
     if !is_settled {
-        return Err(format!("no rest within {} s after the last fault", SETTLED_WITHIN_US / SECOND_US));
+        let text = format!("no rest within {} s after the last fault", bound_us / SECOND_US);
+        return Err(Checker::Agreement.failed(text));
     }
     // Late news of what is settled already.
+    world.run_for(quiet_after_us(world));
+    let before = Resting::of(world);
     world.run_for(IDLE_US);
-    let before = world.counts.clone();
-    world.run_for(IDLE_US);
-    check_idle(world, &before, &world.counts)?;
+    check_idle(world, &before)?;
     check_agreement(world)?;
     audit(world)
 }
 
 fn audit(world: &World) -> Result<(), Violation> {
-    check_complaints(world)?;
-    for machine in &world.machines {
-        check_ledger(&machine.disk.read(), world.rules())
-            .map_err(|violation| format!("node {}: {violation}", machine.id))?;
+    if let Some(violation) = &world.violation {
+        return Err(violation.clone());
+    }
+    let members = usize::from(world.options.members());
+    for (index, machine) in world.machines.iter().enumerate() {
+        check_ledger(&machine.disk.read(), world.rules()).map_err(Checker::Replay.violation(index))?;
+        check_durability(machine, world.now_us()).map_err(Checker::Durability.violation(index))?;
+        check_bounds(machine, world.rules(), members).map_err(Checker::Bounds.violation(index))?;
     }
     check_conservation(world)
 }

@@ -5,11 +5,12 @@ use std::sync::Arc;
 use quarry_core::message::Message;
 use quarry_core::network::Network;
 use quarry_core::transaction::{Payment, Transaction};
-use quarry_core::units::{Amount, NodeId, Timestamp};
+use quarry_core::units::{Amount, NodeId};
 
 use crate::dice::Dice;
+use crate::machine::utc;
 use crate::network::Mail;
-use crate::options::{GENESIS_US, SECOND_US, secret_key};
+use crate::options::secret_key;
 
 /// Makes transactions.
 #[derive(Debug)]
@@ -38,12 +39,11 @@ impl Traffic {
         let account = |number: u64| &accounts[usize::try_from(number).expect("an index")];
         let cents =
             if self.dice.chance(100) { self.dice.between(1, 20_000) } else { self.dice.between(1, 200) };
-        let timestamp = Timestamp::from_micros(GENESIS_US + 3600 * SECOND_US + now_us);
         let payment = Payment {
             from: account(from).id,
             to: account(to).id,
             amount: Amount(cents),
-            timestamp: timestamp.expect("runs are shorter than centuries"),
+            timestamp: utc(now_us, 0),
         };
         match account(from).name.strip_prefix("keyed") {
             Some(number) => {

@@ -1,43 +1,70 @@
 //! Everything together, driven by one agenda.
 //! Invariant: whatever happens follows from the seed, the options and the calls made on the world.
 
+mod events;
+mod faults;
+
 use std::cmp::Reverse;
-use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
+use std::collections::{BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
-use quarry_core::effect::{Effect, Event, Notice, SyncFailure};
+use quarry_core::effect::Event;
+use quarry_core::memory::MemoryStore;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, NodeId, TxId};
+use quarry_core::units::{Hash, NodeId};
 
+use crate::adversary::Adversary;
 use crate::counts::Counts;
 use crate::dice::Dice;
-use crate::machine::{Input, Machine, Process, Search};
-use crate::network::{Mail, Network};
+use crate::machine::{Input, Machine, Process};
+use crate::network::{Cut, Mail, Network};
 use crate::options::{Options, SECOND_US};
 use crate::traffic::Traffic;
+use crate::violation::Violation;
+use crate::watch::Watch;
 
 /// A simulated network and its clients.
 pub struct World {
     /// What it is like.
     pub options: Options,
-    /// The nodes.
+    /// The honest nodes.
     pub machines: Vec<Machine>,
     /// What happened so far.
     pub counts: Counts,
-    /// Every transaction that a node once had durably waiting.
-    pub admitted: BTreeMap<TxId, Transaction>,
-    /// What honest nodes never say of each other, and did.
-    pub complaints: Vec<String>,
+    /// What is checked at every commit.
+    pub watch: Watch,
+    /// The first thing that did not hold; nothing happens any more after it.
+    pub violation: Option<Violation>,
     network: Arc<quarry_core::network::Network>,
     wires: Network,
     traffic: Traffic,
+    adversaries: Vec<Adversary>,
     dice: Dice,
+    faults: Faults,
     agenda: BinaryHeap<Reverse<Entry>>,
     entries: u64,
     now_us: u64,
-    dooms: Vec<Option<Doom>>,
-    are_faults_on: bool,
     is_mining_on: bool,
+}
+
+/// The state of what goes wrong. Each kind has dice of its own, so that a run without one kind is else the same.
+struct Faults {
+    are_on: bool,
+    crashes: Dice,
+    cuts: Dice,
+    clocks: Dice,
+    restores: Dice,
+    absences: Dice,
+    memberships: Dice,
+    attacks: Dice,
+    /// Where in its next round each process is going to crash.
+    dooms: Vec<Option<Doom>>,
+    /// Until when each machine stays switched off.
+    absent_until_us: Vec<u64>,
+    /// Which nodes belong to the network now.
+    members: BTreeSet<NodeId>,
+    /// Old states of disks.
+    backups: Vec<Option<MemoryStore>>,
 }
 
 /// Something that is going to happen, first by time, then by order of planning.
@@ -59,11 +86,28 @@ enum Doing {
     Wake(usize, u64),
     /// What a process has announced is durable elsewhere.
     Announced(usize, u64, u64),
-    Pay,
-    Crash,
     Start(usize),
-    Cut,
     Join,
+    Pay,
+    Fault(Fault),
+    /// A hostile node does something.
+    Attack(usize),
+    /// A hostile node finds a block.
+    AttackHit(usize),
+    /// A node that left joins again.
+    Return(usize),
+}
+
+/// What goes wrong from time to time.
+#[derive(Debug, Clone, Copy)]
+enum Fault {
+    Crash,
+    Cut,
+    ClockStep,
+    Backup,
+    Restore,
+    Absence,
+    Departure,
 }
 
 /// Where in its next round a process is going to crash.
@@ -72,41 +116,40 @@ enum Doom {
     BeforeCommit,
     AfterEffects(u64),
     BeforeAcknowledgement,
+    /// After all of it, and what was committed last is lost: the disk lied.
+    LostCommit,
 }
 
 impl World {
     /// All nodes running, nothing said yet.
     pub fn new(seed: u64, options: Options) -> Self {
         let network = Arc::new(options.network());
-        let mut dice = Dice::new(seed, 3);
-        let machine = |number| {
-            let skew_us = dice.between(0, options.skew_max_us);
-            Machine::new(NodeId(number), &network, options.mine_empty, skew_us)
-        };
+        let machine = |number| Machine::new(NodeId(number), &network, &options);
         let machines: Vec<_> = (0..options.nodes).map(machine).collect();
+        let kinds = options.adversaries.iter().zip(options.nodes..);
+        let adversary = |(attack, number): (&_, _)| Adversary::new(seed, NodeId(number), *attack, &network);
         let mut world = Self {
             wires: Network::new(seed, &options),
             traffic: Traffic::new(seed, &network),
-            dooms: vec![None; machines.len()],
+            adversaries: kinds.map(adversary).collect(),
+            faults: Faults::new(seed, &options),
+            watch: Watch::new(&network, machines.len()),
             machines,
             network,
-            dice,
+            dice: Dice::new(seed, 3),
             options,
             counts: Counts::default(),
-            admitted: BTreeMap::new(),
-            complaints: Vec::new(),
+            violation: None,
             agenda: BinaryHeap::new(),
             entries: 0,
             now_us: 0,
-            are_faults_on: true,
             is_mining_on: true,
         };
+        world.skew_clocks();
         for index in 0..world.machines.len() {
             world.start(index);
         }
-        world.plan_fault(world.options.transaction_interval_us, Doing::Pay);
-        world.plan_fault(world.options.crash_interval_us, Doing::Crash);
-        world.plan_fault(world.options.partition_interval_us, Doing::Cut);
+        world.plan_faults();
         world
     }
 
@@ -123,7 +166,9 @@ impl World {
     /// Lets time pass.
     pub fn run_for(&mut self, micros: u64) {
         let end_us = self.now_us + micros;
-        while self.agenda.peek().is_some_and(|Reverse(entry)| entry.time_us <= end_us) {
+        while self.violation.is_none()
+            && self.agenda.peek().is_some_and(|Reverse(entry)| entry.time_us <= end_us)
+        {
             self.take_one();
         }
         self.now_us = end_us;
@@ -132,7 +177,7 @@ impl World {
     /// Lets time pass until all nodes have one tip and nothing is left to mine, or for so long; answers whether they do.
     pub fn run_until_settled(&mut self, bound_us: u64) -> bool {
         let end_us = self.now_us + bound_us;
-        while self.now_us < end_us {
+        while self.now_us < end_us && self.violation.is_none() {
             self.run_for(SECOND_US);
             if self.is_settled() {
                 return true;
@@ -148,17 +193,23 @@ impl World {
 
     /// Starts a machine that is switched off.
     pub fn start(&mut self, index: usize) {
-        if self.machines[index].process.is_some() {
+        let id = self.machines[index].id;
+        if self.machines[index].process.is_some() || !self.faults.members.contains(&id) {
             return;
         }
-        let members = (0..self.options.nodes).map(NodeId).collect();
         let seed = self.dice.number();
-        let id = self.machines[index].id;
         let waiting = self.wires.redeliver(id, &mut self.counts);
+        let members = self.faults.members.iter().copied().collect();
         let process = self.machines[index].start(self.now_us, seed);
         process.inbox.push_back(Input::Event(Event::Peers(members)));
         process.inbox.extend(waiting.into_iter().map(Input::Delivery));
-        self.dooms[index] = None;
+        self.faults.dooms[index] = None;
+        // What a node wants to write at its start is written at once.
+        let (changes, _) = self.machines[index].commit();
+        let store = self.machines[index].disk.read();
+        let verdict = self.watch.commit(index, &changes, &store);
+        drop(store);
+        self.note(verdict);
         self.work(index);
     }
 
@@ -172,25 +223,13 @@ impl World {
 
     /// Cuts the network in two: the side of each node.
     pub fn cut(&mut self, sides: Vec<bool>) {
-        self.counts.partitions += 1;
-        self.wires.cut(sides);
+        self.cut_as(Cut { sides, is_one_way: false });
     }
 
     /// Joins the network again.
     pub fn join(&mut self) {
         for (time_us, mail) in self.wires.join(self.now_us) {
             self.plan(time_us, Doing::Arrive(mail));
-        }
-    }
-
-    /// Ends all faults and the traffic, and starts what is down.
-    pub fn end_faults(&mut self) {
-        self.are_faults_on = false;
-        self.dooms.fill(None);
-        self.wires.calm_down();
-        self.join();
-        for index in 0..self.machines.len() {
-            self.start(index);
         }
     }
 
@@ -229,216 +268,14 @@ impl World {
         self.agenda.push(Reverse(Entry { time_us, number: self.entries, doing }));
     }
 
-    fn plan_fault(&mut self, mean_us: u64, doing: Doing) {
-        if mean_us != 0 {
-            let time_us = self.now_us + self.dice.wait_us(mean_us);
-            self.plan(time_us, doing);
-        }
-    }
-
-    fn take_one(&mut self) {
-        let Some(Reverse(Entry { time_us, doing, .. })) = self.agenda.pop() else { return };
-        self.now_us = time_us;
-        match doing {
-            Doing::Arrive(mail) => self.arrive(mail),
-            Doing::Commit(index, life) => {
-                if self.process(index, life).is_some() {
-                    self.commit(index);
-                }
-            }
-            Doing::Hit(index, life, number) => self.hit(index, life, number),
-            Doing::Wake(index, life) => self.wake(index, life),
-            Doing::Announced(index, life, number) => {
-                self.give(index, life, Input::Event(Event::Announced(number)));
-            }
-            Doing::Start(index) => self.start(index),
-            Doing::Join => self.join(),
-            Doing::Pay | Doing::Crash | Doing::Cut if !self.are_faults_on => {}
-            Doing::Pay => {
-                self.pay();
-                self.plan_fault(self.options.transaction_interval_us, Doing::Pay);
-            }
-            Doing::Crash => {
-                self.crash_somewhere();
-                self.plan_fault(self.options.crash_interval_us, Doing::Crash);
-            }
-            Doing::Cut => {
-                let sides = (0..self.options.nodes).map(|_| self.dice.chance(500)).collect();
-                self.cut(sides);
-                self.plan_fault(self.options.partition_us, Doing::Join);
-                self.plan_fault(self.options.partition_interval_us, Doing::Cut);
-            }
-        }
-    }
-
-    fn process(&mut self, index: usize, life: u64) -> Option<&mut Process> {
-        self.machines[index].process.as_mut().filter(|process| process.life == life)
-    }
-
-    fn arrive(&mut self, mail: Mail) {
-        let index = usize::from(mail.to.0);
-        if self.machines[index].process.is_none() {
-            self.wires.arrive_at_nobody(self.now_us, mail, &mut self.counts);
-            return;
-        }
-        if let Some(delivery) = self.wires.arrive(self.now_us, mail, &mut self.counts)
-            && let Some(process) = &mut self.machines[index].process
+    /// Notes the first thing that does not hold.
+    fn note(&mut self, verdict: Result<(), Violation>) {
+        if let Err(violation) = verdict
+            && self.violation.is_none()
         {
-            process.inbox.push_back(Input::Delivery(delivery));
-            self.work(index);
+            let text = format!("after {} s: {}", self.now_us / SECOND_US, violation.text);
+            self.violation = Some(Violation { text, ..violation });
         }
-    }
-
-    fn give(&mut self, index: usize, life: u64, input: Input) {
-        if let Some(process) = self.process(index, life) {
-            process.inbox.push_back(input);
-            self.work(index);
-        }
-    }
-
-    /// Lets a node step through what is in its inbox, unless it waits for its disk.
-    fn work(&mut self, index: usize) {
-        let Some(process) = &mut self.machines[index].process else { return };
-        if process.batch.is_some() {
-            return;
-        }
-        let life = process.life;
-        if process.inbox.is_empty() {
-            let deadline_us = process.deadline_us().max(self.now_us);
-            if process.wake_us.is_none_or(|wake_us| deadline_us < wake_us) {
-                process.wake_us = Some(deadline_us);
-                self.plan(deadline_us, Doing::Wake(index, life));
-            }
-            return;
-        }
-        let inputs_max = self.dice.between(1, self.options.batch_max);
-        self.machines[index].work(self.now_us, inputs_max);
-        let time_us = self.now_us + self.dice.between(1, self.options.commit_max_us);
-        self.plan(time_us, Doing::Commit(index, life));
-    }
-
-    fn wake(&mut self, index: usize, life: u64) {
-        let now_us = self.now_us;
-        let Some(process) = self.process(index, life) else { return };
-        if process.wake_us.is_none_or(|wake_us| now_us < wake_us) {
-            return;
-        }
-        process.wake_us = None;
-        if process.batch.is_none() && process.deadline_us() <= now_us {
-            process.inbox.push_back(Input::Event(Event::Tick));
-        }
-        self.work(index);
-    }
-
-    fn hit(&mut self, index: usize, life: u64, number: u64) {
-        if !self.is_mining_on {
-            return;
-        }
-        let extra_nonce = self.dice.number();
-        let Some(process) = self.process(index, life) else { return };
-        let is_current = process.search.as_ref().is_some_and(|search| search.number == number);
-        if let Some(event) = process.find(extra_nonce).filter(|_| is_current) {
-            process.search = None;
-            self.counts.found += 1;
-            self.give(index, life, Input::Event(event));
-        }
-    }
-
-    /// Makes a round of steps durable, then visible, then acknowledges what caused it; or crashes in between.
-    fn commit(&mut self, index: usize) {
-        let doom = self.dooms[index].take();
-        if let Some(Doom::BeforeCommit) = doom {
-            return self.crash(index);
-        }
-        let id = self.machines[index].id;
-        let batch = self.machines[index].commit();
-        self.counts.steps += batch.steps;
-        self.counts.commits += 1;
-        let mut announcements = BTreeSet::new();
-        for (number, effect) in batch.effects.into_iter().enumerate() {
-            if matches!(doom, Some(Doom::AfterEffects(count)) if count <= number as u64) {
-                return self.crash(index);
-            }
-            self.perform(index, effect, &mut announcements);
-        }
-        if doom.is_some() {
-            return self.crash(index);
-        }
-        for receipt in batch.receipts {
-            self.wires.acknowledge(id, receipt);
-        }
-        if let Some(life) = self.machines[index].process.as_ref().map(|process| process.life) {
-            for number in announcements {
-                let time_us = self.now_us + self.dice.between(1, self.options.delay_max_us);
-                self.plan(time_us, Doing::Announced(index, life, number));
-            }
-        }
-        self.work(index);
-    }
-
-    fn perform(&mut self, index: usize, effect: Effect, announcements: &mut BTreeSet<u64>) {
-        let from = self.machines[index].id;
-        match effect {
-            Effect::Send { to, bytes, bulk, announcement } => {
-                announcements.extend(announcement);
-                self.send(Mail { from: Some(from), to, bytes, bulk });
-            }
-            Effect::Mine(template) => {
-                let wait_us = self.dice.wait_us(self.options.block_interval_us);
-                let number = self.entries;
-                if let Some(process) = &mut self.machines[index].process {
-                    process.search = Some(Search { number, template });
-                    let doing = Doing::Hit(index, process.life, number);
-                    self.plan(self.now_us + wait_us, doing);
-                }
-            }
-            Effect::Rest => {
-                if let Some(process) = &mut self.machines[index].process {
-                    process.search = None;
-                }
-            }
-            Effect::Tell(notice) => self.listen(index, &notice),
-        }
-    }
-
-    /// Counts a notice, and notes what no honest node gives cause to.
-    fn listen(&mut self, index: usize, notice: &Notice) {
-        self.counts.notice(notice);
-        let is_a_complaint = matches!(
-            notice,
-            Notice::MessageRefused { .. }
-                | Notice::SenderMismatch { .. }
-                | Notice::TooManyRequests(_)
-                | Notice::BlockRefused { .. }
-                | Notice::SyncFailed { reason: SyncFailure::Refused(_) | SyncFailure::TooLong(_), .. }
-        );
-        if is_a_complaint {
-            let seconds = self.now_us / SECOND_US;
-            self.complaints.push(format!("node {index} after {seconds} s: {notice:?}"));
-        }
-        if let Notice::Pending(id) = notice {
-            let mempool = &self.machines[index].disk.read().mempool;
-            if let Some(transaction) = mempool.values().find(|it| it.id() == *id) {
-                self.admitted.insert(*id, Transaction::clone(transaction));
-            }
-        }
-    }
-
-    fn crash_somewhere(&mut self) {
-        let count = self.machines.len() as u64;
-        let index = usize::try_from(self.dice.below(count)).expect("an index");
-        let doom = match self.dice.below(4) {
-            0 => None,
-            1 => Some(Doom::BeforeCommit),
-            2 => Some(Doom::AfterEffects(self.dice.below(8))),
-            _ => Some(Doom::BeforeAcknowledgement),
-        };
-        let down_us = self.dice.wait_us(self.options.down_us);
-        match doom {
-            None => self.crash(index),
-            doom => self.dooms[index] = doom,
-        }
-        self.plan(self.now_us + down_us, Doing::Start(index));
     }
 }
 

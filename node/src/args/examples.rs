@@ -10,11 +10,14 @@ Examples:
   node chain                       the newest blocks
   node block 1 --raw | sha256sum   the hash of block 1, by another program
   watch cat blockchain0.txt        what node 0 believes, live
+  node 4 --transport sqs --leave   join a network on Amazon SQS, and leave it at the end
 
 Exit codes:
   0 done              1 failed                   2 wrong usage or settings
-  3 a broken rule     4 in use by a running node 5 files of another network
-  6 not found         7 transaction refused      8 no GPU can be used";
+  3 a broken rule     4 in use by a running node 5 files or queues of another network
+  6 not found         7 transaction refused      8 no GPU can be used
+  9 no access to SQS: no region, no credentials, or a right is missing
+  10 SQS cannot be reached";
 
 /// For `node devnet --help`.
 pub(super) const DEVNET_EXAMPLES: &str = "\
@@ -22,6 +25,7 @@ Examples:
   node devnet                            until Ctrl-C; the next one goes on
   node devnet --fresh                    from the first block again
   node devnet --dir /tmp/d --nodes 7 --difficulty 4 --rate 20
+  node devnet --transport sqs            over SQS, as AWS_PROFILE or AWS_ENDPOINT_URL_SQS says
 
 While it runs, in another terminal:
   watch cat devnet/blockchain0.txt       the chain as node 0 sees it
@@ -47,3 +51,28 @@ Examples:
   node init --open                       four open accounts of 10.00 each
   node init --accounts 2 --reward 0.25   two keys, and a reward for each block
   node send --key node0.key.toml --to node1 --amount 1.00";
+
+/// For `node peers --help`.
+pub(super) const PEERS_EXAMPLES: &str = "\
+States:
+  alive     heard of lately
+  suspect   silent for three rounds of statuses; asked for a reply
+  parked    silent for long: it is sent nothing but a question now and then, until it is heard again
+  stopped   it said that it stops
+
+The delay is half of the round trip of a status and its reply, smoothed: a message's way there.
+
+Examples:
+  node peers --dir devnet                as the node with the lowest number sees them
+  node peers --node 2 --json             as node 2 does, for programs";
+
+/// For `node queues --help`.
+pub(super) const QUEUES_EXAMPLES: &str = "\
+--network names a network file or, where there is no such file, the network itself: its queues are then called
+NAME-0.fifo, NAME-1.fifo, ... whichever network file the nodes have. All of these commands may be repeated.
+
+Examples:
+  node queues create --network demo --nodes 4
+  node queues list --network demo
+  node queues purge --network demo --node 2
+  node queues delete --network demo --nodes 4";

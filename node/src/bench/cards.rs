@@ -1,8 +1,29 @@
 //! The part of the benchmark that runs on GPUs.
 
+#[cfg(feature = "gpu")]
+use std::time::Duration;
+
+use anyhow::Result;
+#[cfg(feature = "gpu")]
+use miner::NonceSearch as _;
+#[cfg(feature = "gpu")]
+use miner::gpu::adapters::{self, Adapter};
+#[cfg(feature = "gpu")]
+use miner::gpu::{GpuSearch, calibrate, diagnosis};
 use serde::{Deserialize, Serialize};
 
+use crate::bench::Watcher;
 use crate::bench::report::Latency;
+use crate::exit::Exit;
+#[cfg(feature = "gpu")]
+use crate::exit::OrExit as _;
+
+/// How long each variant runs.
+#[cfg(feature = "gpu")]
+const EACH: Duration = Duration::from_secs(1);
+/// How often a search is cancelled.
+#[cfg(feature = "gpu")]
+const CANCELS: usize = 50;
 
 /// What was measured on a card.
 #[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
@@ -36,57 +57,82 @@ pub struct CardVariant {
     pub batch_hashes: u64,
 }
 
-/// Measures the cards that are called so, or all; none where there is none and none was named.
+/// Of this program none, since it cannot use cards.
 #[cfg(not(feature = "gpu"))]
-pub fn measure(_: &[String], _: bool) -> anyhow::Result<Vec<Card>> {
+#[derive(Debug, Clone)]
+pub enum Adapter {}
+
+/// The cards that are called so, or all. Where none can be used, that is an error only if they were `wanted`.
+#[cfg(not(feature = "gpu"))]
+pub fn choose(names: &[String], allow_software: bool, wanted: bool) -> Result<Vec<Adapter>> {
+    if wanted || allow_software || !names.is_empty() {
+        return Err(Exit::NoDevice.error(miner::backend::OpenError::WithoutGpu));
+    }
     Ok(Vec::new())
 }
 
-/// Measures the cards that are called so, or all. Where there is none, that is an error only if they were `wanted`.
+/// Measures no cards.
+#[cfg(not(feature = "gpu"))]
+pub fn measure(_: &[Adapter], _: &mut dyn Watcher) -> Result<Vec<Card>> {
+    Ok(Vec::new())
+}
+
+/// The cards that are called so, or all. Where none can be used, that is an error only if they were `wanted`.
 #[cfg(feature = "gpu")]
-pub fn measure(names: &[String], wanted: bool) -> anyhow::Result<Vec<Card>> {
-    use miner::gpu::adapters;
-
-    use crate::exit::Exit;
-
-    match adapters::select(adapters::adapters(), names, false) {
-        Ok(adapters) => adapters.iter().map(measure_one).collect(),
-        Err(error) if wanted || !names.is_empty() => Err(Exit::NoDevice.error(error)),
+pub fn choose(names: &[String], allow_software: bool, wanted: bool) -> Result<Vec<Adapter>> {
+    let wanted = wanted || allow_software || !names.is_empty();
+    if !wanted && !diagnosis::may_have_card() {
+        return Ok(Vec::new());
+    }
+    match adapters::select(adapters::adapters(), names, allow_software) {
+        Ok(adapters) => Ok(adapters),
+        Err(error) if wanted => Err(Exit::NoDevice.error(error)),
         Err(_) => Ok(Vec::new()),
     }
 }
 
+/// Measures cards, as far as the watcher lets it: each of their variants, then how long it takes to cancel a search.
 #[cfg(feature = "gpu")]
-fn measure_one(adapter: &miner::gpu::adapters::Adapter) -> anyhow::Result<Card> {
-    use std::time::Duration;
+pub fn measure(adapters: &[Adapter], watcher: &mut dyn Watcher) -> Result<Vec<Card>> {
+    let steps = |adapter: &Adapter| calibrate::candidates(&adapter.description).len() as u64 + 1;
+    let all = adapters.iter().map(steps).sum();
+    let (mut cards, mut done) = (Vec::new(), 0);
+    for adapter in adapters {
+        let it = &adapter.description;
+        let driver = format!("{} {}", it.driver, it.driver_version);
+        let (name, pci_bus) = (it.name.clone(), it.pci_bus.clone());
+        cards.push(Card { name, pci_bus, driver, variants: Vec::new(), cancel: None });
+        let card = cards.last_mut().expect("one was pushed");
+        for variant in calibrate::candidates(it) {
+            let rows = calibrate::table(adapter, &[variant], EACH).or_exit(Exit::NoDevice)?;
+            card.variants.extend(rows.iter().map(CardVariant::new));
+            done += 1;
+            if !watcher.step(done, all) {
+                return Ok(cards);
+            }
+        }
+        let search = GpuSearch::open(adapter).or_exit(Exit::NoDevice)?;
+        let job = super::job(search.preferred_heads(), super::NO_HIT);
+        let latencies: Result<Vec<_>, _> =
+            (0..CANCELS).map(|_| miner::measure::cancel_latency(&search, &job)).collect();
+        card.cancel = Latency::new(latencies?);
+        done += 1;
+        if !watcher.step(done, all) {
+            return Ok(cards);
+        }
+    }
+    Ok(cards)
+}
 
-    use miner::NonceSearch as _;
-    use miner::gpu::{GpuSearch, calibrate};
-
-    /// How long each variant runs.
-    const EACH: Duration = Duration::from_secs(1);
-    /// How often a search is cancelled.
-    const CANCELS: usize = 50;
-
-    let it = &adapter.description;
-    let rows = calibrate::table(adapter, &calibrate::candidates(it), EACH)?;
-    let variants = rows.iter().map(|row| CardVariant {
-        variant: row.variant.to_string(),
-        by_device_clock: row.by_device_clock,
-        by_wall: row.by_wall,
-        batches: row.batches,
-        batch_hashes: row.batch_hashes,
-    });
-    let variants = variants.collect();
-    let search = GpuSearch::open(adapter)?;
-    let job = super::job(search.preferred_heads(), super::NO_HIT);
-    let latencies: Result<Vec<_>, _> =
-        (0..CANCELS).map(|_| miner::measure::cancel_latency(&search, &job)).collect();
-    Ok(Card {
-        name: it.name.clone(),
-        pci_bus: it.pci_bus.clone(),
-        driver: format!("{} {}", it.driver, it.driver_version),
-        variants,
-        cancel: Latency::new(latencies?),
-    })
+#[cfg(feature = "gpu")]
+impl CardVariant {
+    fn new(row: &calibrate::Throughput) -> Self {
+        Self {
+            variant: row.variant.to_string(),
+            by_device_clock: row.by_device_clock,
+            by_wall: row.by_wall,
+            batches: row.batches,
+            batch_hashes: row.batch_hashes,
+        }
+    }
 }

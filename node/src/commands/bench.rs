@@ -19,13 +19,16 @@ use crate::exit::{Exit, OrExit as _};
 struct Progress {
     bar: ProgressBar,
     stop: Receiver<()>,
+    is_stopped: bool,
 }
 
 impl Watcher for Progress {
     fn step(&mut self, done: u64, all: u64) -> bool {
         self.bar.set_length(all);
         self.bar.set_position(done);
-        self.stop.try_recv().is_err()
+        // For good: what is left to measure ends, too.
+        self.is_stopped |= self.stop.try_recv().is_ok();
+        !self.is_stopped
     }
 }
 
@@ -45,12 +48,15 @@ pub fn run(args: &BenchArgs) -> Result<Exit> {
     let style = ProgressStyle::with_template("measuring {bar:40} {percent} %, {eta} left")
         .context("the bar's look")?;
     let bar = ProgressBar::new(1).with_style(style);
-    let mut progress = Progress { bar: bar.clone(), stop: stop_signal(false)? };
+    let mut progress = Progress { bar: bar.clone(), stop: stop_signal(false)?, is_stopped: false };
+    // Before what takes long, because it may not be there.
+    let cards = match args.backend.as_str() {
+        "cpu" => Vec::new(),
+        backend => cards::choose(&args.device, args.allow_software_gpu, backend == "gpu")?,
+    };
     let mut report = if args.backend == "gpu" { Report::empty() } else { bench::run(&plan, &mut progress)? };
+    report.cards = cards::measure(&cards, &mut progress)?;
     bar.finish_and_clear();
-    if args.backend != "cpu" {
-        report.cards = cards::measure(&args.device, args.backend == "gpu")?;
-    }
     if args.json {
         say!("{}", serde_json::to_string(&report)?)?;
     } else {

@@ -1,6 +1,7 @@
 //! `devnet`: a whole network on this machine. The nodes and the generator are processes of this same program, so that
 //! any of them can be killed and started again; this one only starts them, watches, and stops them.
 
+mod medium;
 mod process;
 mod screen;
 
@@ -20,7 +21,7 @@ use crate::args::{CommonArgs, DevnetArgs};
 use crate::commands::inspect::print_table;
 use crate::commands::node::{create_data, stop_signal};
 use crate::commands::output::say;
-use crate::config::{self, Directory, program};
+use crate::config::{self, Directory, TransportFile, program};
 use crate::control::{self, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{BalancesAnswer, Query};
@@ -39,6 +40,8 @@ const INTERVAL: Duration = Duration::from_secs(1);
 const POLL: Duration = Duration::from_millis(20);
 /// How long a node has to start, and the nodes to agree at the end.
 const PATIENCE: Duration = Duration::from_secs(20);
+/// The same over a service elsewhere, where a queue's name may be blocked for a minute.
+const REMOTE_PATIENCE: Duration = Duration::from_secs(100);
 /// How long the nodes may mine at the end what the generator has sent.
 const LAST_BLOCKS: Duration = Duration::from_secs(3);
 
@@ -48,6 +51,7 @@ struct Devnet<'a> {
     common: &'a CommonArgs,
     directory: Directory,
     network: Network,
+    transport: TransportFile,
     ids: Vec<NodeId>,
     stop: Receiver<()>,
     /// Whether the user has asked twice to stop.
@@ -64,8 +68,12 @@ pub fn run(common: &CommonArgs, args: &DevnetArgs) -> Result<Exit> {
     let stop = stop_signal(false)?;
     let ids: Vec<_> = (0..args.nodes).map(NodeId).collect();
     check_unused(&directory, &ids)?;
+    check_own(&directory)?;
+    let transport = medium::settle(common, &directory, args.fresh)?;
     let network = prepare(&directory, args)?;
-    Devnet { args, common, directory, network, ids, stop, is_hurried: Cell::new(false) }.run()
+    medium::note(&directory, &transport)?;
+    let is_hurried = Cell::new(false);
+    Devnet { args, common, directory, network, transport, ids, stop, is_hurried }.run()
 }
 
 /// Refuses a directory in which nodes are running.
@@ -81,14 +89,20 @@ fn check_unused(directory: &Directory, ids: &[NodeId]) -> Result<()> {
     Ok(())
 }
 
-/// Makes the directory and its network file, or takes over those of an earlier run.
-fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
+/// Refuses the directory of another network.
+fn check_own(directory: &Directory) -> Result<()> {
     let path = directory.network_file();
     let is_foreign = path.exists() && read_network(directory)?.name != NAME;
     if is_foreign {
         let error = anyhow!("{} is not a devnet's network file", path.display());
         return Err(Exit::Foreign.hinted(error, "name another directory with --dir"));
     }
+    Ok(())
+}
+
+/// Makes the directory and its network file, or takes over those of an earlier run.
+fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
+    let path = directory.network_file();
     if args.fresh {
         clear(directory).with_context(|| format!("clearing {}", directory.path().display()))?;
     }
@@ -140,6 +154,7 @@ fn clear(directory: &Directory) -> io::Result<()> {
         ignore_missing(fs::remove_file(directory.ledger(id)))?;
     }
     ignore_missing(fs::remove_dir_all(directory.data()))?;
+    ignore_missing(fs::remove_file(directory.transport_file()))?;
     ignore_missing(fs::remove_file(directory.network_file()))
 }
 
@@ -195,20 +210,24 @@ impl Devnet<'_> {
         let mut command = Command::new(program);
         command.arg("--dir").arg(self.directory.path());
         command.args(["--log", &self.common.log, "--log-format", self.common.log_format.name()]);
-        command.env_remove("QUARRY_NETWORK");
+        command.args(medium::options(&self.transport));
+        for name in ["QUARRY_NETWORK", "QUARRY_TRANSPORT", "QUARRY_QUEUE_PREFIX"] {
+            command.env_remove(name);
+        }
         command
     }
 
     /// Waits until every node answers, or says why one has ended instead.
     fn wait_for_start(&self, nodes: &mut Processes) -> Result<()> {
         let started = Instant::now();
+        let patience = if medium::is_remote(&self.transport) { REMOTE_PATIENCE } else { PATIENCE };
         while !self.ask().are_up() {
             for node in &mut nodes.0 {
                 if let Some(words) = node.last_words()? {
                     bail!("{} did not start: {words}", node.name);
                 }
             }
-            if PATIENCE < started.elapsed() || self.hurry() {
+            if patience < started.elapsed() || self.hurry() {
                 bail!("the nodes do not answer; their logs are in {}", self.directory.data().display());
             }
             std::thread::sleep(POLL);
@@ -326,6 +345,9 @@ impl Devnet<'_> {
         match rate.0 {
             0.0 => say!("generator  none")?,
             _ => say!("generator  {rate} transactions a second, each to all nodes but a random one")?,
+        }
+        if let Some(queues) = medium::describe(&self.transport) {
+            say!("queues     {queues}")?;
         }
         say!("files      {place}/blockchain<ID>.txt and ledger<ID>.txt; logs in {place}/quarry")?;
         say!("try        watch cat {place}/blockchain0.txt")?;

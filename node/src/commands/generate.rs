@@ -16,23 +16,27 @@ use tracing::{debug, info, warn};
 
 use crate::args::{CommonArgs, GenerateArgs};
 use crate::clock;
-use crate::commands::node::{spool_options, stop_signal};
+use crate::commands::node::stop_signal;
 use crate::config::{self, Directory};
+use crate::connection::{self, Connection};
 use crate::exit::Exit;
-use crate::notices::is_worth_a_line;
-use crate::transport::local::{self, Local};
-use crate::transport::{Kind, Outgoing, Transport as _};
+use crate::notices::{self, is_worth_a_line};
+use crate::transport::{Handover, Incoming, Kind, Outgoing, Transport};
 
 /// The amounts that are drawn, in cents.
 const AMOUNTS: std::ops::RangeInclusive<u64> = 10..=200;
-/// How often it is time to send, at the most.
-const TICK: Duration = Duration::from_millis(10);
-/// The most transactions of one tick.
+/// The most transactions that are made at once, unless the rate and the time in which they gather want more.
 const TICK_MAX: u64 = 1000;
 /// The longest time between two ticks that is made up for.
 const LAG_MAX: Duration = Duration::from_secs(2);
-/// How often to look for nodes.
+/// How often to look for nodes while there are none, and the longest pause between two ticks.
 const LOOK: Duration = Duration::from_secs(1);
+/// How many messages may wait to be sent before no more transactions are made.
+const IN_FLIGHT_MAX: u64 = 1000;
+/// How long the end waits for what is not sent yet.
+const FLUSH: Duration = Duration::from_secs(30);
+/// How often a wait looks whether to go on.
+const POLL: Duration = Duration::from_millis(100);
 
 /// How many transactions are due at a rate.
 struct Pace {
@@ -40,17 +44,22 @@ struct Pace {
     rate: f64,
     due: f64,
     last: Instant,
+    /// How often it is time to send, at the most.
+    gather: Duration,
 }
 
 struct Generator {
     network: Network,
-    directory: Directory,
-    client: Local,
+    connection: Connection,
+    client: Box<dyn Transport>,
+    fixed_nodes: Option<Vec<NodeId>>,
     accounts: Vec<AccountId>,
     rng: StdRng,
     last: Timestamp,
     nodes: Vec<NodeId>,
     looked: Option<Instant>,
+    /// How many messages the transport has taken and not sent yet.
+    in_flight: u64,
     unsent: u64,
 }
 
@@ -70,20 +79,35 @@ pub fn run(common: &CommonArgs, args: &GenerateArgs) -> Result<Exit> {
             Exit::Usage.hinted(anyhow!("--rate 0 sends nothing"), "as fast as possible is --rate max")
         );
     }
-    let client = local::client(&directory.spool(), "generator", spool_options(&network))?;
+    let connection = Connection::new(common, &directory, &network)?;
+    let client = connection.medium.client("generator").map_err(connection::failed)?;
+    let fixed_nodes = args.peers.as_ref().map(|peers| peers.0.clone());
     let seed = args.seed.unwrap_or_else(rand::random);
     let rng = StdRng::seed_from_u64(seed);
     let stop = stop_signal(args.until_stdin_closes)?;
     info!(seed, rate = %args.rate, "generator starts");
     let (last, nodes) = (Timestamp::default(), Vec::new());
-    Generator { network, directory, client, accounts, rng, last, nodes, looked: None, unsent: 0 }
-        .run(args, &stop)?;
+    let (looked, in_flight, unsent) = (None, 0, 0);
+    Generator {
+        network,
+        connection,
+        client,
+        fixed_nodes,
+        accounts,
+        rng,
+        last,
+        nodes,
+        looked,
+        in_flight,
+        unsent,
+    }
+    .run(args, &stop)?;
     Ok(Exit::Done)
 }
 
 impl Pace {
-    fn new(rate: f64) -> Self {
-        Self { rate, due: 0.0, last: Instant::now() }
+    fn new(rate: f64, gather: Duration) -> Self {
+        Self { rate, due: 0.0, last: Instant::now(), gather }
     }
 
     /// How many have become due since the last call.
@@ -96,9 +120,15 @@ impl Pace {
         // A machine that was asleep does not make up for it.
         self.due += elapsed.min(LAG_MAX).as_secs_f64() * self.rate;
         // Small and positive; what is cut off stays due.
-        let now = (self.due as u64).min(TICK_MAX);
+        let now = (self.due as u64).min(self.at_once_max());
         self.due -= now as f64;
         now
+    }
+
+    /// The most that are made at once: twice what is gathered, to make up for a late tick.
+    fn at_once_max(&self) -> u64 {
+        // Far below 2^53.
+        TICK_MAX.max((2.0 * self.rate * self.gather.as_secs_f64()) as u64)
     }
 
     /// How long to wait until the next call.
@@ -107,22 +137,26 @@ impl Pace {
             return Duration::ZERO;
         }
         let fifth = Duration::try_from_secs_f64(0.2 / self.rate).unwrap_or(LOOK);
-        fifth.clamp(TICK, LOOK)
+        fifth.clamp(self.gather, LOOK)
     }
 }
 
 impl Generator {
     fn run(&mut self, args: &GenerateArgs, stop: &Receiver<()>) -> Result<()> {
         let count_max = args.count.unwrap_or(u64::MAX);
-        let (mut count, mut pace) = (0, Pace::new(args.rate.0));
+        let gather = Duration::from_millis(self.connection.cadence.gather_ms);
+        let (mut count, mut pace) = (0, Pace::new(args.rate.0, gather));
         while count < count_max {
             self.look_for_nodes()?;
-            let tick = if self.nodes.is_empty() {
-                pace = Pace::new(args.rate.0);
+            self.hear()?;
+            let tick = if IN_FLIGHT_MAX <= self.in_flight {
+                POLL
+            } else if self.nodes.is_empty() {
+                pace = Pace::new(args.rate.0, gather);
                 LOOK
             } else {
                 let now = pace.due().min(count_max - count);
-                self.send(now);
+                self.send(now)?;
                 count += now;
                 pace.tick()
             };
@@ -131,17 +165,24 @@ impl Generator {
                 Ok(()) | Err(RecvTimeoutError::Disconnected) => break,
             }
         }
+        self.flush(stop)?;
+        notices::log_usage(&self.client.usage());
         info!(count, unsent = self.unsent, "generator stops");
         Ok(())
     }
 
     fn look_for_nodes(&mut self) -> Result<()> {
-        if self.looked.is_some_and(|looked| looked.elapsed() < LOOK) {
+        let look =
+            if self.nodes.is_empty() { LOOK } else { Duration::from_millis(self.connection.cadence.look_ms) };
+        if self.looked.is_some_and(|looked| looked.elapsed() < look) {
             return Ok(());
         }
-        let nodes: Vec<_> = local::inboxes(&self.directory.spool())?.into_iter().collect();
+        let nodes: Vec<_> = match &self.fixed_nodes {
+            Some(nodes) => nodes.clone(),
+            None => self.connection.medium.inboxes().map_err(connection::failed)?.into_iter().collect(),
+        };
         if nodes.is_empty() && self.looked.is_none() {
-            info!("no node has an inbox in {} yet: waiting", self.directory.path().display());
+            info!("no node has an inbox in {} yet: waiting", self.connection.place);
         }
         if nodes != self.nodes {
             let list = nodes.iter().map(ToString::to_string).collect::<Vec<_>>().join(", ");
@@ -155,7 +196,7 @@ impl Generator {
     }
 
     /// Sends some transactions, each to all nodes but a random one; all of a tick that go to a node share messages.
-    fn send(&mut self, count: u64) {
+    fn send(&mut self, count: u64) -> Result<()> {
         let mut batches: Vec<Vec<Transaction>> = vec![Vec::new(); self.nodes.len()];
         for _ in 0..count {
             let transaction = self.transaction();
@@ -171,20 +212,56 @@ impl Generator {
         let chunk = usize::try_from(room).unwrap_or(usize::MAX);
         for (id, batch) in self.nodes.clone().into_iter().zip(batches) {
             for part in batch.chunks(chunk) {
-                self.send_to(id, part.to_vec());
+                self.send_to(id, part.to_vec())?;
             }
         }
+        Ok(())
     }
 
-    fn send_to(&mut self, id: NodeId, transactions: Vec<Transaction>) {
+    fn send_to(&mut self, id: NodeId, transactions: Vec<Transaction>) -> Result<()> {
         let count = transactions.len();
         let payload: Arc<[u8]> = Message::Transactions(transactions).encode(&self.network).into();
-        if let Err(error) = self.client.send(id, Outgoing { kind: Kind::Transactions, payload, ticket: 0 }) {
-            if is_worth_a_line(&error) {
-                warn!(node = %id, "not sent: {error}");
+        match self.client.send(id, Outgoing { kind: Kind::Transactions, payload, ticket: 0 }) {
+            Ok(Handover::Durable) => {}
+            Ok(Handover::Queued) => self.in_flight += 1,
+            Err(error) => {
+                if is_worth_a_line(&error) {
+                    warn!(node = %id, "not sent: {error}");
+                }
+                self.unsent += u64::try_from(count)?;
             }
-            self.unsent += u64::try_from(count).unwrap_or(u64::MAX);
         }
+        Ok(())
+    }
+
+    /// Takes in what has become of messages.
+    fn hear(&mut self) -> Result<()> {
+        while let Ok(incoming) = self.client.incoming().try_recv() {
+            match incoming {
+                Incoming::Sent(_) => self.in_flight = self.in_flight.saturating_sub(1),
+                Incoming::Trouble(trouble) => warn!("{trouble}"),
+                Incoming::Recovered(recovery) => info!("{recovery}"),
+                Incoming::Ended(error) => return Err(connection::failed(error)),
+                Incoming::Delivery(_) | Incoming::Peers(_) => {}
+            }
+        }
+        Ok(())
+    }
+
+    /// Waits until everything is sent, unless told to stop or that takes too long.
+    fn flush(&mut self, stop: &Receiver<()>) -> Result<()> {
+        let started = Instant::now();
+        self.hear()?;
+        while 0 < self.in_flight && started.elapsed() < FLUSH {
+            if stop.recv_timeout(POLL) != Err(RecvTimeoutError::Timeout) {
+                break;
+            }
+            self.hear()?;
+        }
+        if 0 < self.in_flight {
+            warn!(messages = self.in_flight, "some messages may not have been sent");
+        }
+        Ok(())
     }
 
     fn transaction(&mut self) -> Transaction {

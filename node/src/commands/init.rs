@@ -39,6 +39,7 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         name: args.name.clone(),
         genesis_time: clock::utc(),
         difficulty: Difficulty::Zeros(args.difficulty),
+        block_time: 0,
         reward: args.reward.to_string(),
         limits: Limits::default(),
         accounts: (0..args.accounts)

@@ -2,7 +2,7 @@
 
 use std::collections::BTreeMap;
 
-use anyhow::{Context as _, Result, anyhow};
+use anyhow::{Context as _, Result};
 use comfy_table::{CellAlignment, Table};
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NodeId, Timestamp};
@@ -12,9 +12,11 @@ use serde_json::value::RawValue;
 use crate::args::{BalanceArgs, BlockArgs, ChainArgs, CommonArgs, NodeArgs};
 use crate::commands::node::open_failed;
 use crate::commands::output::{self, say};
+use crate::commands::peers;
 use crate::config::{self, Directory};
-use crate::control::{self, HashRates, NodeStatus, Request};
+use crate::control::{self, HashRates, NodeStatus, Request, UsageStatus};
 use crate::exit::{Exit, OrExit as _};
+use crate::notices;
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
 use crate::store::{self, Reader, Snapshot, Summary};
 
@@ -135,13 +137,7 @@ pub fn balance(common: &CommonArgs, args: &BalanceArgs) -> Result<Exit> {
 
 /// Shows where a running node stands.
 pub fn status(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
-    let directory = Directory::new(common, ".");
-    let id = directory.node_or_lowest(args.id)?;
-    let Some(status) = control::status(&directory.socket(id))? else {
-        let place = directory.path().display();
-        let hint = format!("start it: {} {id} --dir {place}", config::program());
-        return Err(Exit::NotFound.hinted(anyhow!("node {id} does not run in {place}"), hint));
-    };
+    let status = peers::ask(common, args)?;
     if args.json {
         say!("{}", serde_json::to_string(&status)?)?;
     } else {
@@ -172,20 +168,17 @@ fn print_status(status: &NodeStatus) -> Result<()> {
         say!("peers       none")?;
     } else {
         say!("")?;
-        let mut table = table(&["peer", "height", "last heard", "", "tip"]);
-        align_right(&mut table, &[0, 1, 2]);
-        for peer in &status.peers {
-            table.add_row([
-                peer.id.to_string(),
-                peer.height.map_or("?".into(), |height| height.to_string()),
-                peer.heard_s.map_or("never".into(), |seconds| format!("{seconds:.0} s ago")),
-                if peer.stopped { "stopped".into() } else { String::new() },
-                peer.tip.map_or(String::new(), |tip| format!("{}...", short_hash(&tip))),
-            ]);
-        }
-        print_table(&table)?;
+        peers::print(status)?;
     }
     say!("\nSince its start:")?;
+    let UsageStatus { requests, cost_usd, events, .. } = &status.usage;
+    if !requests.is_empty() {
+        let requests = requests.iter().map(|(name, count)| (name.as_str(), *count));
+        say!("{}", notices::usage_text(requests, *cost_usd))?;
+    }
+    for (name, count) in events {
+        say!("{:<24}{count:>8}", name.replace('_', " "))?;
+    }
     for (name, count) in &status.counters {
         say!("{:<24}{count:>8}", name.replace('_', " "))?;
     }

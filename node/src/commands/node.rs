@@ -15,6 +15,7 @@ use crate::args::HttpChoice;
 use crate::args::{CommonArgs, MiningArgs, RunArgs};
 use crate::clock::Clock;
 use crate::config::{self, Directory};
+use crate::connection::{self, Connection};
 use crate::control;
 #[cfg(feature = "http")]
 use crate::control::Ask;
@@ -30,12 +31,7 @@ use crate::runtime::{Runtime, State};
 #[cfg(feature = "http")]
 use crate::store::Reader;
 use crate::store::{OpenError, RedbStore};
-use crate::transport::{TransportError, local};
 
-/// How often a node tells its peers where it stands.
-const STATUS_INTERVAL_US: u64 = 5_000_000;
-/// How long transactions are collected before they are relayed.
-const RELAY_WINDOW_US: u64 = 200_000;
 /// How long a node waits for a reply.
 const REPLY_TIMEOUT_US: u64 = 10_000_000;
 
@@ -47,7 +43,9 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     create_data(&directory)?;
     let stop = stop_signal(args.until_stdin_closes)?;
 
-    let transport = join(&directory, id, &network)?;
+    let connection = connect(common, args, &directory, &network)?;
+    let transport =
+        connection.medium.join(id).map_err(|error| connection::join_failed(error, id, &directory))?;
     let store = RedbStore::open(&directory.store(id), &network.id)
         .map_err(|error| open_failed(&directory, id, error))?;
     let reader = store.reader();
@@ -58,8 +56,9 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         mine: args.mining.backend.0.is_some(),
         mine_empty: args.mine_empty,
         seed: rand::random(),
-        status_interval_us: STATUS_INTERVAL_US,
-        relay_window_us: RELAY_WINDOW_US,
+        status_interval_us: connection.cadence.status_interval_us,
+        status_interval_max_us: connection.cadence.status_interval_max_us,
+        relay_window_us: connection.cadence.relay_window_us,
         reply_timeout_us: REPLY_TIMEOUT_US,
     };
     let mut node = Node::open(Arc::clone(&network), options, store, clock.now())
@@ -68,6 +67,9 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     node.store_mut().apply(&genesis)?;
     let mining = start_mining(&args.mining)?;
     greet(&node, &directory, mining.as_ref());
+    if !connection.is_local() {
+        info!("its inbox is in {}", connection.place);
+    }
 
     let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
@@ -80,10 +82,22 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let server = control::Server::start(socket.clone(), network, reader, Sender::clone(&asks.0))
         .with_context(|| format!("listening on {}", socket.display()))?;
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
-    let transport = Box::new(transport);
-    let state = State::default();
-    Runtime { asks, server, mining, printout, publisher, node, transport, static_peers, stop, clock, state }
-        .run()?;
+    let (state, leave) = (State::default(), args.leave);
+    Runtime {
+        asks,
+        server,
+        mining,
+        printout,
+        publisher,
+        node,
+        transport,
+        static_peers,
+        stop,
+        leave,
+        clock,
+        state,
+    }
+    .run()?;
     Ok(Exit::Done)
 }
 
@@ -147,12 +161,6 @@ pub fn stop_signal(until_stdin_closes: bool) -> Result<Receiver<()>> {
     Ok(receiver)
 }
 
-/// The spool's settings for a network.
-pub fn spool_options(network: &Network) -> local::Options {
-    let message_bytes_max = usize::try_from(network.limits.message_bytes).unwrap_or(usize::MAX);
-    local::Options { message_bytes_max, ..local::Options::default() }
-}
-
 /// Gives each way in which a store cannot be opened its exit code, and says what to do about it.
 pub fn open_failed(directory: &Directory, id: NodeId, error: OpenError) -> anyhow::Error {
     let (place, program) = (directory.path().display(), config::program());
@@ -181,17 +189,14 @@ pub fn open_failed(directory: &Directory, id: NodeId, error: OpenError) -> anyho
     exit.hinted(error, hint)
 }
 
-fn join(directory: &Directory, id: NodeId, network: &Network) -> Result<local::Local> {
-    let (place, program) = (directory.path().display(), config::program());
-    local::join(&directory.spool(), id, spool_options(network)).map_err(|error| match error {
-        TransportError::InboxTaken { .. } => Exit::InUse.hinted(
-            error,
-            format!(
-                "give this one another number; `{program} status --node {id} --dir {place}` shows that one"
-            ),
-        ),
-        error => error.into(),
-    })
+fn connect(
+    common: &CommonArgs,
+    args: &RunArgs,
+    directory: &Directory,
+    network: &Network,
+) -> Result<Connection> {
+    let connection = Connection::new(common, directory, network)?;
+    Ok(if args.peers.is_some() { connection.without_discovery() } else { connection })
 }
 
 fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<AccountId> {

@@ -13,7 +13,7 @@ use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
 use super::Shared;
-use crate::control::NodeStatus;
+use crate::control::{NodeStatus, PeerState};
 
 const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
 
@@ -79,5 +79,5 @@ fn registry(status: &NodeStatus) -> Registry {
 }
 
 fn peers(status: &NodeStatus) -> f64 {
-    status.peers.iter().filter(|peer| !peer.stopped).count() as f64
+    status.peers.iter().filter(|peer| peer.state != PeerState::Stopped).count() as f64
 }

@@ -149,7 +149,7 @@ fn peers(view: &View) -> Markup {
     }
     html! {
         div.scroll { table {
-            thead { tr { th.number { "Node" } th.number { "Height" } th { "Tip" } th { "Heard" } } }
+            thead { tr { th.number { "Node" } th.number { "Height" } th { "Tip" } th { "State" } th.number { "Delay" } th { "Heard" } } }
             tbody {
                 @for peer in &view.status.peers {
                     tr {
@@ -163,9 +163,10 @@ fn peers(view: &View) -> Markup {
                                 None => "–",
                             }
                         }
+                        td { (peer.state.name()) }
+                        td.number { @if let Some(delay_ms) = peer.delay_ms { (format!("{delay_ms:.0} ms")) } @else { "–" } }
                         td {
-                            @if peer.stopped { "has stopped" }
-                            @else if let Some(heard_s) = peer.heard_s { (format!("{heard_s:.0} s ago")) }
+                            @if let Some(heard_s) = peer.heard_s { (format!("{heard_s:.0} s ago")) }
                             @else { "not yet" }
                         }
                     }

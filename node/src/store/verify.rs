@@ -13,6 +13,7 @@ use quarry_core::block::Block;
 use quarry_core::header::Header;
 use quarry_core::ledger::PRUNED_BLOCKS_MAX;
 use quarry_core::network::Network;
+use quarry_core::retarget::Window;
 use quarry_core::rules::{self, BlockError, TransactionError};
 use quarry_core::store::{Status, Store, StoreError, Undo};
 use quarry_core::target::Work;
@@ -85,6 +86,8 @@ struct Replay<'a> {
     waiting: BTreeSet<TxId>,
     hash: Hash,
     header: Header,
+    /// What the difficulty of the next block depends on.
+    window: Window,
     work: Work,
     balances: BTreeMap<AccountId, Amount>,
     transactions: u64,
@@ -112,6 +115,7 @@ impl<'a> Replay<'a> {
             waiting,
             hash: Hash::default(),
             header: network.genesis,
+            window: Window::ending_with(&network.genesis, network, |hash| snapshot.record(hash))?,
             work: Work::default(),
             balances: network.accounts.iter().map(|account| (account.id, account.balance)).collect(),
             transactions: 0,
@@ -167,8 +171,9 @@ impl<'a> Replay<'a> {
             return Err(VerifyError::NotLinked { height, found, expected });
         }
         // What was ahead of the clock once is not any more.
-        rules::check_context(&block.header, &self.header, Timestamp::MAX, self.network)
+        rules::check_context(&block.header, &self.header, &self.window, Timestamp::MAX, self.network)
             .map_err(|error| refused(error.into()))?;
+        self.window.push(&block.header);
         let checked = rules::check_block(Arc::clone(block), self.network).map_err(refused)?;
         self.work = self.work + checked.work();
         Ok(())

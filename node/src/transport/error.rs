@@ -6,6 +6,9 @@ use std::path::{Path, PathBuf};
 
 use quarry_core::units::NodeId;
 
+#[cfg(feature = "sqs")]
+use crate::transport::sqs::SqsError;
+
 /// Why a message or an inbox was refused, or what a transport met on its way.
 #[derive(Debug, Clone, PartialEq, Eq, thiserror::Error)]
 pub enum TransportError {
@@ -58,9 +61,10 @@ pub enum TransportError {
         "not a client name of 1 to 32 lower-case letters, digits and dashes that begins with a letter: `{0}`"
     )]
     ClientName(String),
-    /// This part of the transport is still to come.
-    #[error("not built yet")]
-    Unfinished,
+    /// What is particular to SQS.
+    #[cfg(feature = "sqs")]
+    #[error(transparent)]
+    Sqs(SqsError),
     /// The operating system refused.
     #[error("cannot {doing} {}: {reason}", path.display())]
     Io {

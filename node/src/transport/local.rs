@@ -3,9 +3,10 @@
 //!
 //! The layout and the reasons are in `local/README.md`.
 
+pub mod cursor;
+pub mod frame;
+
 mod bell;
-mod cursor;
-mod frame;
 mod inbox;
 mod log;
 mod names;
@@ -124,11 +125,7 @@ impl Transport for Local {
         let Some(running) = &*running else {
             return Ok(());
         };
-        let positions = receipts.into_iter().filter_map(|Receipt(receipt)| match receipt {
-            ReceiptInner::Local(position) => Some(position),
-            #[cfg(feature = "sqs")]
-            ReceiptInner::Sqs(_) => None,
-        });
+        let positions = receipts.into_iter().filter_map(position);
         if running.progress.acknowledge(positions)? {
             running.wake();
         }
@@ -145,6 +142,15 @@ impl Transport for Local {
 
     fn usage(&self) -> Usage {
         Usage::default()
+    }
+}
+
+/// Which message it is, if it is one of a spool's.
+fn position(Receipt(receipt): Receipt) -> Option<Position> {
+    match receipt {
+        ReceiptInner::Local(position) => Some(position),
+        #[cfg(feature = "sqs")]
+        ReceiptInner::Sqs(_) => None,
     }
 }
 

@@ -11,6 +11,8 @@ mod http;
 mod lifecycle;
 mod refusals;
 mod replay;
+#[cfg(feature = "sqs")]
+mod sqs;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
@@ -18,7 +20,7 @@ use std::path::{Path, PathBuf};
 use std::process::{Child, ChildStdin, Command, ExitStatus, Stdio};
 use std::time::{Duration, Instant};
 
-use node::args::{CommonArgs, LogFormat};
+use node::args::{CommonArgs, LogFormat, MediumArgs};
 use node::config::{self, Directory};
 use node::control::{self, NodeStatus, Request};
 use node::transport::local::{self, Local};
@@ -35,6 +37,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// A directory for a network's files, deleted with the value.
 struct Place {
     directory: tempfile::TempDir,
+    /// What its programs find in their environment.
+    environment: Vec<(&'static str, String)>,
 }
 
 /// A running process of the program. It is killed when this is dropped; if even the test is killed, its standard input
@@ -56,7 +60,7 @@ struct Outcome {
 impl Place {
     /// An empty one.
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap() }
+        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
     }
 
     /// One with a network of four open accounts.
@@ -80,9 +84,7 @@ impl Place {
 
     /// Runs a command of the program on this directory to its end.
     fn run<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Outcome {
-        let mut command = program();
-        command.args(arguments).arg("--dir").arg(self.path());
-        run(command)
+        run(self.command(arguments))
     }
 
     /// What a command prints as JSON.
@@ -113,9 +115,8 @@ impl Place {
     /// Starts a long-running command.
     fn process<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Process {
         let log = self.path().join(format!("{}.{:08x}.log", name.replace(' ', "-"), rand::random::<u32>()));
-        let mut command = program();
-        command.args(arguments).arg("--dir").arg(self.path());
-        let mut child = command
+        let mut child = self
+            .command(arguments)
             .stdin(Stdio::piped())
             .stdout(Stdio::null())
             .stderr(File::create(&log).unwrap())
@@ -123,6 +124,13 @@ impl Place {
             .unwrap();
         let stdin = child.stdin.take();
         Process { name: name.to_owned(), child, stdin, log }
+    }
+
+    fn command<S: AsRef<OsStr>>(&self, arguments: impl IntoIterator<Item = S>) -> Command {
+        let mut command = program();
+        command.args(arguments).arg("--dir").arg(self.path());
+        command.envs(self.environment.iter().map(|(name, value)| (name, value)));
+        command
     }
 
     /// Where a node stands; `None` where it does not run.
@@ -176,6 +184,7 @@ impl Place {
             network: None,
             log_format: LogFormat::Human,
             log: String::new(),
+            medium: MediumArgs::default(),
         }
     }
 }
@@ -252,8 +261,11 @@ impl Outcome {
 
 fn program() -> Command {
     let mut command = Command::new(env!("CARGO_BIN_EXE_node"));
-    for name in ["QUARRY_DIR", "QUARRY_NETWORK", "QUARRY_LOG", "QUARRY_LOG_FORMAT"] {
-        command.env_remove(name);
+    for (name, _) in std::env::vars_os() {
+        // Neither what a user has set for this program, nor what leads to his account.
+        if ["QUARRY_", "AWS_"].iter().any(|prefix| name.to_string_lossy().starts_with(prefix)) {
+            command.env_remove(name);
+        }
     }
     command
 }

@@ -1,5 +1,6 @@
 //! How a node takes blocks, announces its own, and chooses what to mine.
 
+use alloc::boxed::Box;
 use alloc::collections::{BTreeSet, VecDeque};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
@@ -16,6 +17,8 @@ use crate::template::{Parts, Template};
 use crate::transaction::Transaction;
 use crate::units::{Hash, NodeId};
 
+/// How many blocks of the tip's difficulty a pushed block's branch may be behind.
+const SIDE_BRANCH_BLOCKS_MAX: usize = 288;
 /// How soon a template follows another when only the mempool has changed.
 const TEMPLATE_INTERVAL_US: u64 = 50_000;
 /// How much longer that takes for each transaction that was looked at, so that it takes up little of the time.
@@ -33,13 +36,29 @@ impl<S: Store> Node<S> {
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
         let hash = block.header.hash();
-        match check_block(block, &self.network) {
-            Ok(block) => self.accept(now, from, block, effects).map(drop),
-            Err(error) => {
-                effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error }));
-                Ok(())
-            }
-        }
+        let error = match check_block(block, &self.network) {
+            Ok(block) => match self.check_worth(&block)? {
+                Ok(()) => return self.accept(now, from, block, effects).map(drop),
+                Err(error) => error,
+            },
+            Err(error) => error,
+        };
+        effects.push(Effect::Tell(Notice::BlockRefused { from, hash, error }));
+        Ok(())
+    }
+
+    /// Refuses a pushed block of a branch that has fallen far behind: such branches are cheap to make where the
+    /// difficulty follows them down, and would fill the disk. One that is better after all is fetched by a sync.
+    fn check_worth(&self, block: &CheckedBlock) -> Result<Result<(), BlockError>, StoreError> {
+        let parent = match self.network.block_time_us {
+            0 => None,
+            _ => self.overlay().record(&block.block().header.prev_hash)?,
+        };
+        let Some(parent) = parent else { return Ok(Ok(())) };
+        let (work, tip) = (parent.work + block.work(), self.tip.work);
+        let target = self.tip.header.bits.target().expect("the tip's header has been checked");
+        let slack = core::iter::repeat_n(target.work(), SIDE_BRANCH_BLOCKS_MAX).sum();
+        Ok(if tip <= work + slack { Ok(()) } else { Err(BlockError::TooLittleWork(Box::new((work, tip)))) })
     }
 
     /// Takes the result of the nonce search.
@@ -76,14 +95,14 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// Sends a block of the outbox to all peers.
+    /// Sends a block of the outbox to all peers that listen; the others fetch it when they are back.
     pub(super) fn announce(
         &mut self,
         number: u64,
         hash: &Hash,
         effects: &mut Vec<Effect>,
     ) -> Result<(), StoreError> {
-        if self.peers.ids().is_empty() {
+        if self.peers.listening().is_empty() {
             self.announced(number);
             return Ok(());
         }
@@ -180,7 +199,7 @@ impl<S: Store> Node<S> {
         let mined: BTreeSet<_> = mined.map(Transaction::id).collect();
         for id in &mined {
             self.mempool.remove(id, &mut self.pending);
-            self.forget_relay(id);
+            self.relay.forget(id);
         }
         let abandoned = switch.abandoned.iter().rev().flat_map(|block| &block.transactions);
         let (mut returned, mut dropped) = (0, 0);
@@ -192,6 +211,7 @@ impl<S: Store> Node<S> {
         }
         self.mining.template = None;
         self.mining.assembled_us = None;
+        self.hasten_status(now);
         let (height, hash) = (self.tip.header.index, self.tip.hash);
         let notice = if switch.abandoned.is_empty() && switch.applied.len() == 1 {
             Notice::Extended { height, hash, transactions: mined.len(), from }
@@ -247,8 +267,16 @@ impl<S: Store> Node<S> {
             (Some(assembled_us), true, _) => Some(
                 assembled_us + TEMPLATE_INTERVAL_US + scanned.saturating_mul(TEMPLATE_INTERVAL_PER_SCAN_US),
             ),
-            (Some(assembled_us), false, Some(_)) => Some(assembled_us + TEMPLATE_AGE_MAX_US),
+            (Some(assembled_us), false, Some(_)) => Some(assembled_us + self.template_age_max_us()),
             (Some(_), false, None) => None,
+        }
+    }
+
+    /// How old a template may grow: where the difficulty depends on the block's own timestamp, it must not lag behind.
+    fn template_age_max_us(&self) -> u64 {
+        match self.network.block_time_us {
+            0 => TEMPLATE_AGE_MAX_US,
+            block_time_us => TEMPLATE_AGE_MAX_US.min(block_time_us / 2),
         }
     }
 

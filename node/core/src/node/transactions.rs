@@ -1,13 +1,16 @@
 //! How a node takes transactions and sends them on.
 //!
 //! Every waiting transaction has a time at which it is sent to all peers: soon where a client brought it, much later
-//! where a peer did, who then has told everybody. Hearing it from a peer puts that off, so that of the nodes a client
-//! told only one or two speak; and because it is repeated until the transaction is mined, no loss is for good.
+//! where a peer did, who then has told everybody. All these times are ends of the node's windows, so that it sends at
+//! most one batch in each, however many clients there are. Hearing a transaction from a peer puts it off, so that of the
+//! nodes a client told only one or two speak; and because it is repeated until it is mined, no loss is for good.
+//! Invariant: at most [`RELAY_AGAIN_US`] is added to a wait by what peers say.
 
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::sync::Arc;
 use alloc::vec::Vec;
 
-use super::{Node, Relay};
+use super::{Node, Relay, Wait};
 use crate::effect::{Effect, Notice, Now};
 use crate::mempool::MEMPOOL_MAX;
 use crate::message::Message;
@@ -56,7 +59,7 @@ impl<S: Store> Node<S> {
             let verified = (all_valid && was_in_batch).then_some(());
             if let Err(error) = self.admit(now, from, transaction, verified, effects)? {
                 if error == TransactionError::AlreadyPending && from.is_some() {
-                    self.schedule_relay(id, now, false);
+                    self.relay.put_off(id, now.elapsed_us);
                     continue;
                 }
                 effects.push(Effect::Tell(Notice::TransactionRefused { from, id, error }));
@@ -71,7 +74,7 @@ impl<S: Store> Node<S> {
             return false;
         }
         self.mempool.insert(Arc::new(transaction.clone()), &mut self.pending);
-        self.schedule_relay(transaction.id(), now, false);
+        self.relay.later(transaction.id(), now.elapsed_us);
         true
     }
 
@@ -79,43 +82,37 @@ impl<S: Store> Node<S> {
     pub(super) fn expire(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let horizon = now.utc.saturating_sub(self.network.limits.window_us());
         while let Some(transaction) = self.mempool.remove_expired(horizon, &mut self.pending) {
-            self.forget_relay(&transaction.id());
+            self.relay.forget(&transaction.id());
             self.mining.outdated = true;
             effects.push(Effect::Tell(Notice::Expired(transaction.id())));
         }
     }
 
-    /// Says when a waiting transaction is sent to all peers next.
-    pub(super) fn schedule_relay(&mut self, id: TxId, now: Now, soon: bool) {
-        let window_us = self.options.relay_window_us;
-        // Each node waits another while, so that one speaks first and the others, hearing it, need not.
-        let seed = self.options.seed.to_be_bytes();
-        let draw = Hash::of(&[&seed, &id.0.0]).0[0];
-        let jitter_us = window_us / 256 * u64::from(draw);
-        let delay_us = if soon { jitter_us } else { RELAY_AGAIN_US + jitter_us };
-        self.relay.schedule(id, now.elapsed_us + delay_us);
-    }
-
-    pub(super) fn forget_relay(&mut self, id: &TxId) {
-        self.relay.forget(id);
+    /// The most transactions that fit into a message, whatever they are.
+    pub(super) fn transactions_max(&self) -> usize {
+        let room = self.network.limits.message_bytes - MESSAGE_OVERHEAD;
+        usize::try_from(room / TRANSACTION_JSON_MAX).unwrap_or(usize::MAX)
     }
 
     /// Sends on what is due.
     pub(super) fn flush_relay(&mut self, now: Now, effects: &mut Vec<Effect>) {
-        let room = self.network.limits.message_bytes - MESSAGE_OVERHEAD;
-        let count_max = usize::try_from(room / TRANSACTION_JSON_MAX).unwrap_or(usize::MAX);
-        let mut batch = Vec::new();
+        let mut due = Vec::new();
         while let Some(id) = self.relay.next_due(now.elapsed_us) {
-            self.schedule_relay(id, now, false);
-            batch.extend(self.mempool.transaction(&id).map(|it| Transaction::clone(it)));
-            if batch.len() == count_max {
-                let message = Message::Transactions(core::mem::take(&mut batch));
-                self.broadcast(&message, None, effects);
-            }
+            self.relay.later(id, now.elapsed_us);
+            due.extend(self.mempool.arrival(&id).map(|arrival| (arrival, id)));
         }
-        if !batch.is_empty() {
-            self.broadcast(&Message::Transactions(batch), None, effects);
+        // Who is paid by one and pays with another must not be refused because the other comes first.
+        due.sort_unstable();
+        for ids in due.chunks(self.transactions_max()) {
+            let batch = ids.iter().filter_map(|(_, id)| self.mempool.transaction(id));
+            let batch = batch.map(|it| Transaction::clone(it)).collect();
+            self.broadcast_transactions(batch, effects);
         }
+    }
+
+    fn broadcast_transactions(&mut self, batch: Vec<Transaction>, effects: &mut Vec<Effect>) {
+        self.broadcast(&Message::Transactions(batch), None, effects);
+        self.peers.transactions_sent();
     }
 
     /// Adds a transaction to the mempool if it keeps the rules. `verified` says that its signature is known to be valid.
@@ -136,7 +133,10 @@ impl<S: Store> Node<S> {
         let id = transaction.id();
         self.mempool.insert(Arc::new(transaction), &mut self.pending);
         self.mining.outdated = true;
-        self.schedule_relay(id, now, from.is_none());
+        match from {
+            None => self.relay.soon(id, now.elapsed_us),
+            Some(_) => self.relay.later(id, now.elapsed_us),
+        }
         effects.push(Effect::Tell(Notice::Pending(id)));
         Ok(Ok(()))
     }
@@ -176,16 +176,57 @@ impl<S: Store> Node<S> {
 }
 
 impl Relay {
-    fn schedule(&mut self, id: TxId, due_us: u64) {
-        self.forget(&id);
-        self.due.insert(id, due_us);
-        self.order.insert((due_us, id));
+    /// Windows whose ends are elsewhere for each seed, so that of the nodes that a client told one speaks first and the
+    /// others, hearing it, need not.
+    pub(super) fn new(window_us: u64, seed: u64) -> Self {
+        let window_us = window_us.max(1);
+        let draw = Hash::of(&[b"quarry relay\0", &seed.to_be_bytes()]).0;
+        let [a, b, c, d, ..] = draw;
+        let phase_us = u64::from(u32::from_be_bytes([a, b, c, d])) % window_us;
+        Self { window_us, phase_us, waits: BTreeMap::new(), order: BTreeSet::new() }
     }
 
-    fn forget(&mut self, id: &TxId) {
-        if let Some(due_us) = self.due.remove(id) {
-            self.order.remove(&(due_us, *id));
+    /// Sends a transaction on when this window ends.
+    pub(super) fn soon(&mut self, id: TxId, elapsed_us: u64) {
+        let due_us = self.end_after(elapsed_us);
+        self.wait(id, due_us);
+    }
+
+    /// Sends a transaction on after a while, as everybody has just been told.
+    pub(super) fn later(&mut self, id: TxId, elapsed_us: u64) {
+        let due_us = self.end_after(elapsed_us + RELAY_AGAIN_US - 1);
+        self.wait(id, due_us);
+    }
+
+    /// Puts a transaction off, as a peer has just told everybody; but not again and again, or a peer that only says so
+    /// could keep it from the others for ever.
+    pub(super) fn put_off(&mut self, id: TxId, elapsed_us: u64) {
+        let Some(Wait { due_us, latest_us }) = self.waits.get(&id).copied() else { return };
+        let again_us = self.end_after(elapsed_us + RELAY_AGAIN_US - 1).min(latest_us);
+        self.set(id, Wait { due_us: due_us.max(again_us), latest_us });
+    }
+
+    pub(super) fn forget(&mut self, id: &TxId) {
+        if let Some(wait) = self.waits.remove(id) {
+            self.order.remove(&(wait.due_us, *id));
         }
+    }
+
+    fn wait(&mut self, id: TxId, due_us: u64) {
+        let latest_us = self.end_after(due_us + RELAY_AGAIN_US - 1);
+        self.set(id, Wait { due_us, latest_us });
+    }
+
+    fn set(&mut self, id: TxId, wait: Wait) {
+        self.forget(&id);
+        self.waits.insert(id, wait);
+        self.order.insert((wait.due_us, id));
+    }
+
+    /// The first end of a window after this time.
+    fn end_after(&self, elapsed_us: u64) -> u64 {
+        let since_us = (elapsed_us + self.phase_us) % self.window_us;
+        elapsed_us + self.window_us - since_us
     }
 
     fn next_due(&self, elapsed_us: u64) -> Option<TxId> {

@@ -309,6 +309,7 @@ fn a_store_of_another_network_is_refused() {
         mine_empty: false,
         seed: 0,
         status_interval_us: SECOND_US,
+        status_interval_max_us: SECOND_US,
         relay_window_us: SECOND_US,
         reply_timeout_us: SECOND_US,
     };

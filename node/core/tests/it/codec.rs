@@ -81,7 +81,8 @@ fn request() -> impl Strategy<Value = Request> {
 fn message() -> impl Strategy<Value = Message> {
     let headers = (any::<u16>(), number(), vec(header(), 0..20), any::<bool>());
     let blocks = (any::<u16>(), number(), vec(block(), 0..4));
-    let status = (any::<u16>(), number(), hash(), number(), any::<[u8; 32]>(), any::<bool>());
+    let status =
+        (any::<u16>(), number(), hash(), number(), any::<[u8; 32]>(), any::<bool>(), any::<Option<u64>>());
     prop_oneof![
         vec(transaction(), 0..20).prop_map(Message::Transactions),
         block().prop_map(|block| Message::Block(block.into())),
@@ -91,9 +92,9 @@ fn message() -> impl Strategy<Value = Message> {
             Message::Headers { from: NodeId(from), nonce, headers, more }
         }),
         blocks.prop_map(|(from, nonce, blocks)| Message::Blocks { from: NodeId(from), nonce, blocks }),
-        status.prop_map(|(from, nonce, tip, height, work, reply_wanted)| {
+        status.prop_map(|(from, nonce, tip, height, work, reply_wanted, reply_to)| {
             let (from, height, work) = (NodeId(from), Height(height), Work::from_be_bytes(work));
-            Message::Status(Status { from, nonce, tip, height, work, reply_wanted })
+            Message::Status(Status { from, nonce, tip, height, work, reply_wanted, reply_to })
         }),
         (any::<u16>(), number()).prop_map(|(from, nonce)| Message::Bye { from: NodeId(from), nonce }),
     ]

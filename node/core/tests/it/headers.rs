@@ -43,7 +43,15 @@ fn check_both_ways(broken: impl Fn(&Rig) -> Header, expected: impl Fn(&Rig, &Hea
 /// The peer claims to be far ahead; answers the nonce of the request that follows.
 fn start_sync(rig: &mut Rig) -> u64 {
     let (height, work) = (Height(9), serde_json::from_str("\"999999\"").unwrap());
-    let status = Status { from: PEER, nonce: 0, tip: Hash([9; 32]), height, work, reply_wanted: false };
+    let status = Status {
+        from: PEER,
+        nonce: 0,
+        tip: Hash([9; 32]),
+        height,
+        work,
+        reply_wanted: false,
+        reply_to: None,
+    };
     let outcome = rig.receive(Some(PEER), &Message::Status(status));
     match outcome.to_peer()[..] {
         [Message::GetHeaders(request)] => request.nonce,
@@ -130,6 +138,7 @@ fn the_timestamp_is_at_most_two_minutes_ahead_of_the_clock() {
     let too_far = |rig: &Rig, header: &Header| HeaderError::TooFarAhead {
         timestamp: header.timestamp,
         now: rig.now.utc,
+        max: 120,
     };
     check(|rig, header| header.timestamp = rig.now.utc.saturating_add(AHEAD_MAX_US + 1), too_far);
     check(|_, header| header.timestamp = Timestamp::MAX, too_far);
@@ -141,7 +150,8 @@ fn a_block_that_was_too_far_ahead_is_welcome_later() {
     let mut block = rig.next(Vec::new());
     block.header.timestamp = rig.now.utc.saturating_add(AHEAD_MAX_US + 1);
     let block = remade(block);
-    let error = HeaderError::TooFarAhead { timestamp: block.header.timestamp, now: rig.now.utc }.into();
+    let error =
+        HeaderError::TooFarAhead { timestamp: block.header.timestamp, now: rig.now.utc, max: 120 }.into();
     let refused = Notice::BlockRefused { from: Some(PEER), hash: block.header.hash(), error };
     assert_eq!(rig.push(&block).notices, [refused]);
     rig.advance(1);

@@ -52,6 +52,7 @@ fn messages(rig: &Rig) -> Vec<Message> {
         height: Height(1),
         work: rig.network().bits.target().unwrap().work(),
         reply_wanted: true,
+        reply_to: Some(u64::MAX),
     };
     vec![
         Message::Transactions(transactions),
@@ -76,7 +77,7 @@ fn every_kind_of_message_comes_back_as_it_was() {
 #[test]
 fn garbage_is_refused() {
     let rig = Rig::new();
-    for bytes in [&b""[..], b"\0", b"\xff\xfe\xfd", b"null", b"[]", b"{}", b"0", b"\"", b"{\"quarry\":1}"] {
+    for bytes in [&b""[..], b"\0", b"\xff\xfe\xfd", b"null", b"[]", b"{}", b"0", b"\"", b"{\"quarry\":2}"] {
         check_malformed(bytes);
     }
     for message in messages(&rig) {
@@ -84,10 +85,10 @@ fn garbage_is_refused() {
         check_malformed(&good.as_bytes()[..good.len() - 1]);
         check_malformed(&good.as_bytes()[1..]);
         check_malformed(format!("{good} x").as_bytes());
-        check_malformed(good.replacen("\"quarry\":1", "\"quarry\":1,\"quarry\":1", 1).as_bytes());
-        check_malformed(good.replacen("\"quarry\":1", "\"quarry\":1,\"more\":1", 1).as_bytes());
-        check_malformed(good.replacen("\"quarry\":1", "\"quarry\":-1", 1).as_bytes());
-        check_malformed(good.replacen("\"quarry\":1", "\"quarry\":4294967296", 1).as_bytes());
+        check_malformed(good.replacen("\"quarry\":2", "\"quarry\":2,\"quarry\":2", 1).as_bytes());
+        check_malformed(good.replacen("\"quarry\":2", "\"quarry\":2,\"more\":1", 1).as_bytes());
+        check_malformed(good.replacen("\"quarry\":2", "\"quarry\":-1", 1).as_bytes());
+        check_malformed(good.replacen("\"quarry\":2", "\"quarry\":4294967296", 1).as_bytes());
         let (head, _) = good.split_once("\"body\":").unwrap();
         for body in ["null", "{}", "[{}]", "[null]", "1", "\"\"", "{\"from\":1}", "[[]]"] {
             check_malformed(format!("{head}\"body\":{body}}}").as_bytes());
@@ -157,8 +158,8 @@ fn another_version_or_network_is_refused() {
     let foreign = Network::new(&NetworkFile { name: "other".into(), ..network_file() }).unwrap();
     for message in messages(&rig) {
         let text = text(&rig, &message);
-        for version in [0, 2, u32::MAX] {
-            let other = text.replacen("\"quarry\":1", &format!("\"quarry\":{version}"), 1);
+        for version in [0, 1, u32::MAX] {
+            let other = text.replacen("\"quarry\":2", &format!("\"quarry\":{version}"), 1);
             check(&other, MessageError::Version(version));
         }
         let text = String::from_utf8(message.encode(&foreign)).unwrap();

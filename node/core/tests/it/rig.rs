@@ -37,6 +37,7 @@ pub(crate) fn network_file() -> NetworkFile {
         name: "test".into(),
         genesis_time: Timestamp::from_micros(GENESIS_US).unwrap(),
         difficulty: Difficulty::Zeros(1),
+        block_time: 0,
         reward: "0.00".into(),
         limits: Limits { block_transactions: 20, ..Limits::default() },
         accounts: vec![
@@ -116,6 +117,7 @@ impl Rig {
             mine_empty: false,
             seed: 7,
             status_interval_us: 5 * SECOND_US,
+            status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
             reply_timeout_us: 10 * SECOND_US,
         }

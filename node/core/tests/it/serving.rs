@@ -126,9 +126,11 @@ fn a_status_is_answered_where_that_is_wanted() {
         height: Height(0),
         work: Work::default(),
         reply_wanted: true,
+        reply_to: None,
     };
     let outcome = rig.receive(Some(PEER), &Message::Status(status.clone()));
     let [(PEER, Message::Status(reply))] = &outcome.sent[..] else { panic!("{outcome:?}") };
+    assert_eq!(reply.reply_to, Some(1));
     assert!(!reply.reply_wanted, "or the two would answer each other for ever");
     status.reply_wanted = false;
     assert!(rig.receive(Some(PEER), &Message::Status(status)).sent.is_empty());

@@ -26,6 +26,7 @@ pub(crate) fn claim(rig: &mut Rig, from: NodeId, blocks: u64) -> Outcome {
         height: Height(blocks),
         work,
         reply_wanted: false,
+        reply_to: None,
     };
     rig.receive(Some(from), &Message::Status(status))
 }

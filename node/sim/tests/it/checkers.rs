@@ -5,8 +5,9 @@ use std::sync::Arc;
 use quarry_core::memory::MemoryStore;
 use quarry_core::store::Changes;
 use quarry_core::units::{Amount, Height};
-use quarry_sim::checkers::{check_agreement, check_complaints, check_conservation, check_idle, check_ledger};
+use quarry_sim::checkers::{Resting, check_agreement, check_conservation, check_idle, check_ledger};
 use quarry_sim::options::{Options, SECOND_US};
+use quarry_sim::violation::Checker;
 use quarry_sim::world::World;
 
 fn busy() -> World {
@@ -58,8 +59,8 @@ fn a_lost_transaction_is_seen() {
     let mut world = busy();
     assert_eq!(check_conservation(&world), Ok(()));
     let lost = world.pay();
-    world.admitted.insert(lost.id(), lost);
-    assert!(check_conservation(&world).unwrap_err().contains("is lost"));
+    world.watch.admitted.insert(lost.id(), lost);
+    assert!(check_conservation(&world).unwrap_err().text.contains("is lost"));
 }
 
 #[test]
@@ -73,22 +74,24 @@ fn disagreement_is_seen() {
 #[test]
 fn chatter_is_seen() {
     let mut world = busy();
-    let before = world.counts.clone();
+    let before = Resting::of(&world);
     world.run_for(30 * SECOND_US);
-    assert!(check_idle(&world, &before, &world.counts).is_err(), "a busy network is not idle");
+    assert!(check_idle(&world, &before).is_err(), "a busy network is not idle");
 }
 
 #[test]
 fn a_complaint_is_seen() {
     let mut world = busy();
-    assert_eq!(check_complaints(&world), Ok(()));
+    assert_eq!(world.violation, None);
     let stranger = Options { reward: 1, ..Options::calm() }.network();
     let mut other = World::new(9, Options::calm());
     let bytes = quarry_core::message::Message::Transactions(vec![other.pay()]).encode(&stranger);
     let to = world.machines[0].id;
     world.send(quarry_sim::network::Mail { from: None, to, bytes: bytes.into(), bulk: true });
     world.run_for(SECOND_US);
-    assert!(check_complaints(&world).unwrap_err().contains("ForeignNetwork"));
+    let violation = world.violation.clone().unwrap();
+    assert_eq!(violation.checker, Checker::Complaint);
+    assert!(violation.text.contains("ForeignNetwork"));
     let supply: u64 = world.machines[0].disk.read().balances.values().map(|amount| amount.0).sum();
     assert_eq!(Amount(supply), Amount(60_000));
 }

@@ -4,7 +4,7 @@ use std::collections::BTreeSet;
 
 use quarry_core::target::Work;
 use quarry_core::units::{Hash, TxId};
-use quarry_sim::checkers::{check_agreement, check_idle};
+use quarry_sim::checkers::{Resting, check_agreement, check_idle};
 use quarry_sim::options::{Options, SECOND_US};
 use quarry_sim::run::settle;
 use quarry_sim::world::World;
@@ -59,9 +59,9 @@ fn a_network_without_transactions_only_says_how_it_does() {
     let mut world = World::new(1, Options::calm());
     world.run_for(MINUTE_US);
     assert_eq!(height(&world, 0), 0);
-    let before = world.counts.clone();
+    let before = Resting::of(&world);
     world.run_for(quarry_sim::checkers::IDLE_US);
-    assert_eq!(check_idle(&world, &before, &world.counts), Ok(()));
+    assert_eq!(check_idle(&world, &before), Ok(()));
 }
 
 /// Both halves mine, then meet: all end on the chain with more work, and no transaction of the other is lost.
@@ -102,7 +102,7 @@ fn waiting(world: &World, index: usize) -> Vec<TxId> {
 fn a_node_that_was_long_absent_comes_back() {
     for loses in [false, true] {
         let options =
-            Options { mine_empty: true, block_interval_us: 2 * SECOND_US, loses, ..Options::calm() };
+            Options { mine_empty: true, block_interval_us: SECOND_US / 2, loses, ..Options::calm() };
         check(&options, |world| {
             world.run_for(MINUTE_US);
             world.crash(3);
@@ -124,7 +124,7 @@ fn a_fork_of_many_batches_heals() {
         let options = Options {
             nodes: 3,
             mine_empty: true,
-            block_interval_us: SECOND_US,
+            block_interval_us: SECOND_US / 3,
             transaction_interval_us: 20 * SECOND_US,
             loses,
             ..Options::calm()
@@ -160,7 +160,12 @@ fn a_power_cut_everywhere_at_once_loses_nothing() {
 
 #[test]
 fn a_node_alone_is_a_network() {
-    let options = Options { nodes: 1, transaction_interval_us: SECOND_US, ..Options::calm() };
+    let options = Options {
+        nodes: 1,
+        block_interval_us: 8 * SECOND_US,
+        transaction_interval_us: SECOND_US,
+        ..Options::calm()
+    };
     check(&options, |world| {
         world.run_for(MINUTE_US);
         world.crash(0);

@@ -2,6 +2,7 @@
 
 use std::collections::BTreeSet;
 
+use quarry_core::retarget::Window;
 use quarry_core::rules::{self, TransactionError};
 use quarry_core::store::{Record, Status, Store, StoreError};
 use quarry_core::transaction::{Transaction, are_signatures_valid};
@@ -127,7 +128,8 @@ fn side_block(replay: &Replay<'_>, hash: Hash, record: &Record) -> Result<bool, 
     let parent = replay.snapshot.record(&header.prev_hash).map_err(at)?;
     let parent = parent.ok_or(VerifyError::NoParent { height, hash })?;
     let (_, work) = rules::check_header(header).map_err(|error| refused(error.into()))?;
-    rules::check_context(header, &parent.header, Timestamp::MAX, replay.network)
+    let window = Window::ending_with(&parent.header, replay.network, |hash| replay.snapshot.record(hash));
+    rules::check_context(header, &parent.header, &window.map_err(at)?, Timestamp::MAX, replay.network)
         .map_err(|error| refused(error.into()))?;
     let (found, expected) = (record.work, parent.work + work);
     if found != expected {

@@ -8,14 +8,16 @@ use std::path::{Path, PathBuf};
 
 use crate::transport::TransportError;
 
-const RECORD_BYTES: usize = 32;
+/// The length of one of the two records of a cursor's file.
+pub const RECORD_BYTES: usize = 32;
 
 /// A byte of a log.
 #[derive(Debug, Clone, Copy, Default, PartialEq, Eq, PartialOrd, Ord)]
-pub(super) struct Place {
-    /// Segments count from 1, so the default is before everything.
-    pub(super) segment: u64,
-    pub(super) offset: u64,
+pub struct Place {
+    /// In which segment. They count from 1, so the default is before everything.
+    pub segment: u64,
+    /// Where in it.
+    pub offset: u64,
 }
 
 /// The place before which everything is acknowledged. Two records take turns, so a torn one is never the last.
@@ -38,8 +40,7 @@ impl Cursor {
         if bytes.is_empty() {
             return Ok(Self::beginning(path, fsync));
         }
-        let records = bytes.chunks_exact(RECORD_BYTES).take(2).filter_map(parse);
-        match records.max_by_key(|(stores, _)| *stores) {
+        match decode(&bytes) {
             Some((stores, place)) => Ok(Self { path, place, stores, fsync }),
             None => Err(TransportError::CursorLost { cursor: path }),
         }
@@ -78,11 +79,14 @@ impl Cursor {
     }
 }
 
-fn open(path: &Path) -> io::Result<File> {
-    OpenOptions::new().write(true).create(true).truncate(false).open(path)
+/// How often a place has been stored, and the last one, by a cursor's file.
+pub fn decode(bytes: &[u8]) -> Option<(u64, Place)> {
+    let records = bytes.chunks_exact(RECORD_BYTES).take(2).filter_map(parse);
+    records.max_by_key(|(stores, _)| *stores)
 }
 
-fn record(stores: u64, place: Place) -> [u8; RECORD_BYTES] {
+/// One of the two records of a cursor's file: the count of stores 8, segment 8, offset 8, 4 that are 0, and a checksum.
+pub fn record(stores: u64, place: Place) -> [u8; RECORD_BYTES] {
     let mut record = [0; RECORD_BYTES];
     record[..8].copy_from_slice(&stores.to_be_bytes());
     record[8..16].copy_from_slice(&place.segment.to_be_bytes());
@@ -90,6 +94,10 @@ fn record(stores: u64, place: Place) -> [u8; RECORD_BYTES] {
     let check = crc32fast::hash(&record[..28]);
     record[28..].copy_from_slice(&check.to_be_bytes());
     record
+}
+
+fn open(path: &Path) -> io::Result<File> {
+    OpenOptions::new().write(true).create(true).truncate(false).open(path)
 }
 
 fn parse(bytes: &[u8]) -> Option<(u64, Place)> {

@@ -2,11 +2,11 @@
 //! Invariant: whatever the bytes are, decoding goes forward or asks for more bytes; it never panics.
 
 /// Bytes before the payload.
-pub(super) const HEADER_BYTES: usize = 12;
+pub const HEADER_BYTES: usize = 12;
 
 /// What stands at the start of some bytes of a log.
 #[derive(Debug, PartialEq, Eq)]
-pub(super) enum Decoded<'a> {
+pub enum Decoded<'a> {
     /// A whole message.
     Message(&'a [u8]),
     /// A message larger than allowed.
@@ -23,7 +23,7 @@ pub(super) enum Decoded<'a> {
 }
 
 /// Appends the frame of `payload`, which is shorter than 4 GiB.
-pub(super) fn encode(payload: &[u8], frame: &mut Vec<u8>) {
+pub fn encode(payload: &[u8], frame: &mut Vec<u8>) {
     let len = u32::try_from(payload.len()).expect("messages are limited to 64 MiB");
     let start = frame.len();
     frame.extend_from_slice(&len.to_be_bytes());
@@ -34,7 +34,7 @@ pub(super) fn encode(payload: &[u8], frame: &mut Vec<u8>) {
 }
 
 /// Says what stands at the start of `bytes`.
-pub(super) fn decode(bytes: &[u8], payload_max: usize) -> Decoded<'_> {
+pub fn decode(bytes: &[u8], payload_max: usize) -> Decoded<'_> {
     let Some((header, rest)) = bytes.split_first_chunk() else {
         return Decoded::Incomplete;
     };

@@ -1,12 +1,15 @@
 //! What an operator does to the queues of a network: create, list, purge and delete them.
-//! Invariant: each call may be repeated; it touches no queue of another network.
+//! Invariant: each call may be repeated, and changes no queue that is tagged with another network.
 
 use std::collections::{BTreeMap, BTreeSet};
 
+use aws_sdk_sqs::types::QueueAttributeName;
 use quarry_core::units::NodeId;
 
 use crate::transport::TransportError;
-use crate::transport::sqs::Options;
+use crate::transport::sqs::client::{self, Failure, FailureKind, Link};
+use crate::transport::sqs::queue::{self, Done, OWNER_TAG};
+use crate::transport::sqs::{Options, engine, members, names};
 
 /// A queue that exists.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -17,14 +20,14 @@ pub struct Queue {
     pub url: String,
 }
 
-/// A queue, and what is in it.
+/// What is in a queue, as far as SQS knows: it counts approximately.
 #[derive(Debug, Clone, PartialEq, Eq)]
 pub struct Contents {
-    /// About how many messages wait.
+    /// How many messages wait.
     pub waiting: u64,
-    /// About how many are received and not deleted yet.
+    /// How many are received and not deleted yet.
     pub in_flight: u64,
-    /// The process that last ran the node, if any did.
+    /// What its tag says of who runs the node; `-` after a clean stop.
     pub owner: Option<String>,
 }
 
@@ -50,29 +53,45 @@ pub fn create(
     options: &Options,
     ids: &BTreeSet<NodeId>,
 ) -> Result<BTreeMap<NodeId, Outcome>, TransportError> {
-    let _ = (options, ids);
-    Err(TransportError::Unfinished)
+    queue::check_limit(options)?;
+    each(options, ids, async |link, name| {
+        let opened = queue::patiently(|| queue::ensure(link, name, None)).await?;
+        Ok(match opened.done {
+            Done::Created => Outcome::Created,
+            Done::Updated => Outcome::Updated,
+            Done::Nothing => Outcome::Unchanged,
+        })
+    })
 }
 
 /// The queues that have a name of this network.
 pub fn list(options: &Options) -> Result<Vec<Queue>, TransportError> {
-    let _ = options;
-    Err(TransportError::Unfinished)
+    engine::runtime()?.block_on(async {
+        let link = Link::open(options.clone()).await?;
+        let members = queue::patiently(|| members::list(&link)).await?;
+        Ok(members.into_iter().map(|member| Queue { id: member.id, url: member.url }).collect())
+    })
 }
 
-/// What is in these queues; those that do not exist are left out.
+/// What is in the queues of these nodes; those that do not exist are left out.
 pub fn contents(
     options: &Options,
     ids: &BTreeSet<NodeId>,
 ) -> Result<BTreeMap<NodeId, Contents>, TransportError> {
-    let _ = (options, ids);
-    Err(TransportError::Unfinished)
+    let found = each(options, ids, async |link, name| match contents_of(link, name).await {
+        Ok(contents) => Ok(Some(contents)),
+        Err(failure) if failure.kind == FailureKind::Missing => Ok(None),
+        Err(failure) => Err(failure),
+    })?;
+    Ok(found.into_iter().filter_map(|(id, contents)| Some((id, contents?))).collect())
 }
 
-/// Deletes all messages in the queues of these nodes.
+/// Deletes all messages in the queues of these nodes. SQS does so once a minute: a repetition may wait for that.
 pub fn purge(options: &Options, ids: &BTreeSet<NodeId>) -> Result<BTreeMap<NodeId, Outcome>, TransportError> {
-    let _ = (options, ids);
-    Err(TransportError::Unfinished)
+    change(options, ids, Outcome::Purged, async |link, name, url| {
+        let answer = link.sdk.purge_queue().queue_url(url).send().await;
+        answer.map(drop).map_err(client::failed("PurgeQueue", name))
+    })
 }
 
 /// Deletes the queues of these nodes.
@@ -80,6 +99,61 @@ pub fn delete(
     options: &Options,
     ids: &BTreeSet<NodeId>,
 ) -> Result<BTreeMap<NodeId, Outcome>, TransportError> {
-    let _ = (options, ids);
-    Err(TransportError::Unfinished)
+    change(options, ids, Outcome::Deleted, queue::delete)
+}
+
+/// Does something to each queue that exists and is not another network's.
+fn change(
+    options: &Options,
+    ids: &BTreeSet<NodeId>,
+    outcome: Outcome,
+    work: impl AsyncFn(&Link, &str, &str) -> Result<(), Failure>,
+) -> Result<BTreeMap<NodeId, Outcome>, TransportError> {
+    each(options, ids, async |link, name| {
+        let work = || async {
+            let url = queue::url(link, name).await?;
+            queue::tags(link, name, &url).await?;
+            work(link, name, &url).await
+        };
+        match queue::patiently(work).await {
+            Ok(()) => Ok(outcome),
+            Err(failure) if failure.kind == FailureKind::Missing => Ok(Outcome::Missing),
+            Err(failure) => Err(failure),
+        }
+    })
+}
+
+/// Does something to the queue of each node, one after the other; the first error ends it.
+fn each<T>(
+    options: &Options,
+    ids: &BTreeSet<NodeId>,
+    work: impl AsyncFn(&Link, &str) -> Result<T, Failure>,
+) -> Result<BTreeMap<NodeId, T>, TransportError> {
+    engine::runtime()?.block_on(async {
+        let link = Link::open(options.clone()).await?;
+        let mut results = BTreeMap::new();
+        for id in ids {
+            let name = names::queue(&options.prefix, *id)?;
+            results.insert(*id, work(&link, &name).await?);
+        }
+        Ok(results)
+    })
+}
+
+async fn contents_of(link: &Link, name: &str) -> Result<Contents, Failure> {
+    let url = queue::patiently(|| queue::url(link, name)).await?;
+    let mut tags = queue::tags(link, name, &url).await?;
+    let (waiting, in_flight) = (
+        QueueAttributeName::ApproximateNumberOfMessages,
+        QueueAttributeName::ApproximateNumberOfMessagesNotVisible,
+    );
+    let request = link.sdk.get_queue_attributes().queue_url(&url);
+    let request = request.attribute_names(waiting.clone()).attribute_names(in_flight.clone());
+    let answer = request.send().await.map_err(client::failed("GetQueueAttributes", name))?;
+    let number = |name| answer.attributes()?.get(&name)?.parse().ok();
+    Ok(Contents {
+        waiting: number(waiting).unwrap_or_default(),
+        in_flight: number(in_flight).unwrap_or_default(),
+        owner: tags.remove(OWNER_TAG),
+    })
 }

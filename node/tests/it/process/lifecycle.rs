@@ -205,7 +205,7 @@ fn a_long_path_is_no_obstacle() {
     let place = Place::new();
     let deep = place.path().join("long-directory-name".repeat(6)).join("another-one".repeat(10));
     fs::create_dir_all(&deep).unwrap();
-    let deep = Place { directory: tempfile::TempDir::new_in(&deep).unwrap() };
+    let deep = Place { directory: tempfile::TempDir::new_in(&deep).unwrap(), ..Place::new() };
     assert!(200 < deep.path().as_os_str().len());
     deep.run(["init", "--open", "--difficulty", "2"]).succeeds();
     let nodes = [deep.start(0, &[]), deep.start(1, &[])];

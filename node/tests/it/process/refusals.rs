@@ -35,6 +35,7 @@ impl Target {
         let file = NetworkFile {
             name: "target".into(),
             difficulty: Difficulty::Zeros(1),
+            block_time: 0,
             limits: Limits { block_transactions: 20, message_bytes: 16 << 10, transaction_window: 60 },
             accounts: vec![
                 AccountEntry::open("alice", Amount(1000)),
@@ -185,7 +186,7 @@ fn blocks_that_break_a_rule_are_refused() {
     }
     refuses(unworked, "is not below the target");
     refuses(block(|it| it.header.tx_root = Hash([1; 32])), "but that of the transactions is");
-    refuses(block(|it| it.header.bits = Bits::from_zeros(2).unwrap()), "but the network's are 20100000");
+    refuses(block(|it| it.header.bits = Bits::from_zeros(2).unwrap()), "but they should be 20100000");
     refuses(block(|it| it.header.version = 2), "header version 2 is unknown");
     refuses(block(|it| it.header.index = Height(9)), "index 9 follows 1");
     let future = |it: &mut Block| it.header.timestamp = clock::utc().saturating_add(200_000_000);
@@ -240,7 +241,7 @@ fn messages_that_are_none_are_refused() {
     refuses_text("1.23", "1.234", "with at most two decimals");
     refuses_text("1.23", "1.24", "unique_id is");
     refuses_text("\"alice\"", "\"mallory\"", "no account of this network is named `mallory`");
-    refuses_text("\"quarry\":1", "\"quarry\":2", "protocol version 2");
+    refuses_text("\"quarry\":2", "\"quarry\":1", "protocol version 1");
     refuses_text("\"transactions\"", "\"transaction\"", "unknown type `transaction`");
     let headers = vec![target.network.genesis; HEADERS_MAX + 1];
     let many = Message::Headers { from: NodeId(1), nonce: 1, headers, more: false };

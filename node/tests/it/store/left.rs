@@ -163,6 +163,7 @@ pub(super) fn leave(
         mine_empty: false,
         seed: 0,
         status_interval_us: 1_000_000,
+        status_interval_max_us: 1_000_000,
         relay_window_us: 1_000_000,
         reply_timeout_us: 1_000_000,
     };

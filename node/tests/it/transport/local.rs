@@ -1,5 +1,6 @@
 //! The embedded transport: the contract, and what its files promise when they are damaged, full or left over.
 
+use std::collections::BTreeSet;
 use std::fs::{self, OpenOptions};
 use std::io::{ErrorKind, Write};
 use std::path::{Path, PathBuf};
@@ -23,6 +24,8 @@ pub(super) struct Spool {
 
 impl Fixture for Spool {
     const MESSAGE_BYTES_MAX: usize = 256 << 10;
+    const SOME: u32 = 200;
+    const BACKLOG: u32 = 10_000;
 
     fn start() -> Self {
         Self::with(Options::default())
@@ -34,6 +37,14 @@ impl Fixture for Spool {
 
     fn client(&self, name: &str) -> Box<dyn Transport> {
         Box::new(local::client(self.dir.path(), name, self.options.clone()).unwrap())
+    }
+
+    fn create_inbox(&self, _: u16) {
+        // Whoever sends to it first does.
+    }
+
+    fn inboxes(&self) -> BTreeSet<NodeId> {
+        local::inboxes(self.dir.path()).unwrap()
     }
 }
 

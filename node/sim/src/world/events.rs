@@ -1,0 +1,231 @@
+//! What happens on the agenda: messages arrive, nodes step, commit and perform, searches hit.
+
+use std::cmp::Reverse;
+use std::collections::BTreeSet;
+
+use quarry_core::effect::{Effect, Event, Notice, SyncFailure};
+use quarry_core::rules::{BlockError, HeaderError};
+use quarry_core::units::NodeId;
+
+use super::{Doing, Doom, Entry, World};
+use crate::machine::{Input, Process, Search};
+use crate::network::Mail;
+use crate::violation::Checker;
+
+impl World {
+    pub(super) fn take_one(&mut self) {
+        let Some(Reverse(Entry { time_us, doing, .. })) = self.agenda.pop() else { return };
+        self.now_us = time_us;
+        match doing {
+            Doing::Arrive(mail) => self.arrive(mail),
+            Doing::Commit(index, life) => {
+                if self.process(index, life).is_some() {
+                    self.commit(index);
+                }
+            }
+            Doing::Hit(index, life, number) => self.hit(index, life, number),
+            Doing::Wake(index, life) => self.wake(index, life),
+            Doing::Announced(index, life, number) => {
+                self.give(index, life, Input::Event(Event::Announced(number)));
+            }
+            Doing::Start(index) => {
+                if self.faults.absent_until_us[index] <= self.now_us {
+                    self.start(index);
+                }
+            }
+            Doing::Join => self.join(),
+            Doing::Return(index) => self.enter(index),
+            Doing::Pay | Doing::Fault(_) | Doing::Attack(_) | Doing::AttackHit(_) if !self.faults.are_on => {}
+            Doing::Pay => {
+                self.pay();
+                self.plan_pay();
+            }
+            Doing::Fault(fault) => {
+                self.fault(fault);
+                self.plan_fault(fault);
+            }
+            Doing::Attack(index) => {
+                self.attack(index, false);
+                self.plan_attack(index);
+            }
+            Doing::AttackHit(index) => {
+                self.attack(index, true);
+                self.plan_attack_hit(index);
+            }
+        }
+    }
+
+    fn process(&mut self, index: usize, life: u64) -> Option<&mut Process> {
+        self.machines[index].process.as_mut().filter(|process| process.life == life)
+    }
+
+    fn arrive(&mut self, mail: Mail) {
+        let index = usize::from(mail.to.0);
+        if self.machines.len() <= index {
+            return self.hear(index - self.machines.len(), &mail);
+        }
+        if self.machines[index].process.is_none() {
+            self.wires.arrive_at_nobody(self.now_us, mail, &mut self.counts);
+            return;
+        }
+        if let Some(delivery) = self.wires.arrive(self.now_us, mail, &mut self.counts)
+            && let Some(process) = &mut self.machines[index].process
+        {
+            process.inbox.push_back(Input::Delivery(delivery));
+            self.work(index);
+        }
+    }
+
+    fn give(&mut self, index: usize, life: u64, input: Input) {
+        if let Some(process) = self.process(index, life) {
+            process.inbox.push_back(input);
+            self.work(index);
+        }
+    }
+
+    /// Lets a node step through what is in its inbox, unless it waits for its disk.
+    pub(super) fn work(&mut self, index: usize) {
+        let Some(process) = &mut self.machines[index].process else { return };
+        if process.batch.is_some() {
+            return;
+        }
+        let life = process.life;
+        if process.inbox.is_empty() {
+            let deadline_us = process.deadline_us().max(self.now_us);
+            if process.wake_us.is_none_or(|wake_us| deadline_us < wake_us) {
+                process.wake_us = Some(deadline_us);
+                self.plan(deadline_us, Doing::Wake(index, life));
+            }
+            return;
+        }
+        let inputs_max = self.dice.between(1, self.options.batch_max);
+        self.machines[index].work(self.now_us, inputs_max);
+        let time_us = self.now_us + self.dice.between(1, self.options.commit_max_us);
+        self.plan(time_us, Doing::Commit(index, life));
+    }
+
+    fn wake(&mut self, index: usize, life: u64) {
+        let now_us = self.now_us;
+        let Some(process) = self.process(index, life) else { return };
+        if process.wake_us.is_none_or(|wake_us| now_us < wake_us) {
+            return;
+        }
+        process.wake_us = None;
+        if process.batch.is_none() && process.deadline_us() <= now_us {
+            process.inbox.push_back(Input::Event(Event::Tick));
+        }
+        self.work(index);
+    }
+
+    fn hit(&mut self, index: usize, life: u64, number: u64) {
+        if !self.is_mining_on {
+            return;
+        }
+        let extra_nonce = self.dice.number();
+        let Some(process) = self.process(index, life) else { return };
+        let is_current = process.search.as_ref().is_some_and(|search| search.number == number);
+        if let Some(event) = process.find(extra_nonce).filter(|_| is_current) {
+            process.search = None;
+            self.counts.found += 1;
+            self.give(index, life, Input::Event(event));
+        }
+    }
+
+    /// Makes a round of steps durable, then visible, then acknowledges what caused it; or crashes in between.
+    fn commit(&mut self, index: usize) {
+        let doom = self.faults.dooms[index].take();
+        if let Some(Doom::BeforeCommit) = doom {
+            self.counts.count("crash before the commit");
+            return self.crash(index);
+        }
+        let id = self.machines[index].id;
+        let before = matches!(doom, Some(Doom::LostCommit)).then(|| self.machines[index].disk.read().clone());
+        let (changes, batch) = self.machines[index].commit();
+        self.counts.steps += batch.steps;
+        self.counts.commits += 1;
+        let store = self.machines[index].disk.read();
+        let verdict = self.watch.commit(index, &changes, &store);
+        drop(store);
+        self.note(verdict);
+        let mut announcements = BTreeSet::new();
+        for (number, effect) in batch.effects.into_iter().enumerate() {
+            if matches!(doom, Some(Doom::AfterEffects(count)) if count <= number as u64) {
+                self.counts.count("crash between two effects");
+                return self.crash(index);
+            }
+            self.perform(index, effect, &mut announcements);
+        }
+        if let Some(before) = before {
+            self.counts.count("last commit lost");
+            self.crash(index);
+            return self.go_back(index, before);
+        }
+        if doom.is_some() {
+            self.counts.count("crash before the acknowledgement");
+            return self.crash(index);
+        }
+        for receipt in batch.receipts {
+            self.wires.acknowledge(id, receipt);
+        }
+        if let Some(life) = self.machines[index].process.as_ref().map(|process| process.life) {
+            for number in announcements {
+                let time_us = self.now_us + self.dice.between(1, self.options.delay_max_us);
+                self.plan(time_us, Doing::Announced(index, life, number));
+            }
+        }
+        self.work(index);
+    }
+
+    pub(super) fn perform(&mut self, index: usize, effect: Effect, announcements: &mut BTreeSet<u64>) {
+        let from = self.machines[index].id;
+        match effect {
+            Effect::Send { to, bytes, bulk, announcement } => {
+                announcements.extend(announcement);
+                if self.network.limits.message_bytes < u32::try_from(bytes.len()).unwrap_or(u32::MAX) {
+                    let text = format!("it sends {} bytes", bytes.len());
+                    self.note(Err(Checker::Bounds.violation(index)(text)));
+                }
+                self.send(Mail { from: Some(from), to, bytes, bulk });
+            }
+            Effect::Mine(template) => {
+                let mean_us = self.options.node_interval_us(from.0);
+                let wait_us = self.dice.wait_us(mean_us);
+                let number = self.entries;
+                if let Some(process) = &mut self.machines[index].process {
+                    process.search = Some(Search { number, template });
+                    let doing = Doing::Hit(index, process.life, number);
+                    self.plan(self.now_us + wait_us, doing);
+                }
+            }
+            Effect::Rest => {
+                if let Some(process) = &mut self.machines[index].process {
+                    process.search = None;
+                }
+            }
+            Effect::Tell(notice) => self.listen(index, &notice),
+        }
+    }
+
+    /// Counts a notice, and notes what no honest node gives cause to.
+    fn listen(&mut self, index: usize, notice: &Notice) {
+        self.counts.notice(notice);
+        // Clocks that are far apart, or a hostile block at the limit, make honest nodes disagree for a while.
+        let is_far_ahead =
+            |error: &BlockError| matches!(error, BlockError::Header(HeaderError::TooFarAhead { .. }));
+        let culprit: Option<Option<NodeId>> = match notice {
+            Notice::MessageRefused { from, .. } | Notice::SenderMismatch { from, .. } => Some(*from),
+            Notice::TooManyRequests(from) => Some(Some(*from)),
+            Notice::BlockRefused { error, .. } if is_far_ahead(error) => None,
+            Notice::BlockRefused { from, .. } => Some(*from),
+            Notice::SyncFailed { reason: SyncFailure::Refused(error), .. } if is_far_ahead(error) => None,
+            Notice::SyncFailed { peer, reason: SyncFailure::Refused(_) | SyncFailure::TooLong(_) } => {
+                Some(Some(*peer))
+            }
+            _ => None,
+        };
+        let is_honest = |culprit: &Option<NodeId>| culprit.is_none_or(|id| id.0 < self.options.nodes);
+        if culprit.as_ref().is_some_and(is_honest) {
+            self.note(Err(Checker::Complaint.violation(index)(format!("{notice:?}"))));
+        }
+    }
+}
