@@ -17,7 +17,7 @@ use examples::{
 };
 pub use medium::{MediumArgs, TransportChoice};
 pub use queues::{DestroyArgs, ListArgs, QueuesArgs, QueuesCommand};
-pub use values::{BackendChoice, BlockRef, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
+pub use values::{BackendChoice, BlockRef, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
 ///
@@ -108,6 +108,12 @@ pub struct RunArgs {
     /// The other nodes: a list such as 0,1,2, or `none` to be cut off [default: all that have an inbox]
     #[arg(long, value_name = "IDS")]
     pub peers: Option<PeerList>,
+    /// Where the web pages, the JSON API and the metrics are: an address such as 127.0.0.1:8080, off, or auto for port
+    /// 8080 + ID of this machine alone, if that is free. Elsewhere than on this machine, changes need the token in
+    /// QUARRY_HTTP_TOKEN
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QUARRY_HTTP", hide_env_values = true, default_value = "auto", value_name = "ADDRESS")]
+    pub http: HttpChoice,
     /// Leave the network for good when told to stop: say goodbye, and remove the own inbox with all that waits in it
     #[arg(long)]
     pub leave: bool,

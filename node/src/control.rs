@@ -18,6 +18,7 @@ use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use miner::rate::Rates;
 use quarry_core::network::Network;
+use quarry_core::transaction::Transaction;
 use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp};
 use serde::{Deserialize, Serialize};
 use serde_json::value::RawValue;
@@ -56,7 +57,7 @@ pub enum Ask {
     /// Where the node stands.
     Status(Sender<NodeStatus>),
     /// To take a transaction; the answer is the rule that it breaks.
-    Submit(quarry_core::transaction::Transaction, Sender<Result<(), String>>),
+    Submit(Transaction, Sender<Result<(), String>>),
     /// To mine no more.
     StopMining(Sender<()>),
 }
@@ -386,7 +387,7 @@ fn answer(line: &str, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask
             let json: quarry_core::json::TransactionJson<'_> =
                 serde_json::from_str(json.get()).map_err(|error| Refused(error.to_string()))?;
             let transaction = json.parse(network).map_err(|error| Refused(error.to_string()))?;
-            put(asks, |answer| Ask::Submit(transaction, answer))?.map_err(Refused)?;
+            submit(asks, transaction)?;
             Ok(RawValue::NULL.to_owned())
         }
         Request::StopMining => {
@@ -395,6 +396,11 @@ fn answer(line: &str, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask
         }
         Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
     }
+}
+
+/// Gives the run loop a transaction; [`Refused`] says which rule it breaks.
+pub fn submit(asks: &Sender<Ask>, transaction: Transaction) -> Result<()> {
+    Ok(put(asks, |answer| Ask::Submit(transaction, answer))?.map_err(Refused)?)
 }
 
 /// Puts something to the run loop and waits for what it says.

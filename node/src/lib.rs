@@ -30,6 +30,11 @@ pub mod notices;
 
 pub mod printout;
 
+pub mod feed;
+
+#[cfg(feature = "http")]
+pub mod http;
+
 pub mod runtime;
 
 pub mod commands;

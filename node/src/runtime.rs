@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::connection;
 use crate::control::{self, Ask, NodeStatus, PeerState, PeerStatus};
 use crate::exit::OrExit as _;
+use crate::feed::Publisher;
 use crate::mining::{Mined, Mining};
 use crate::notices::{self, Journal};
 use crate::printout::Printout;
@@ -43,6 +44,8 @@ pub struct Runtime {
     pub mining: Option<Mining>,
     /// Writes the files for people.
     pub printout: Printout,
+    /// Shows the node to the web pages, where there are any.
+    pub publisher: Option<Publisher>,
     /// The core.
     pub node: Node<RedbStore>,
     /// Where messages come from and go to.
@@ -131,7 +134,8 @@ impl Runtime {
     fn wait(&mut self) -> Input {
         let never_mined = never();
         let mined = self.mining.as_ref().map_or(&never_mined, Mining::results);
-        let due_us = self.node.deadline().min(self.state.hash_rate_due_us);
+        let view_due_us = self.publisher.as_ref().map_or(u64::MAX, Publisher::due_us);
+        let due_us = self.node.deadline().min(self.state.hash_rate_due_us).min(view_due_us);
         select_biased! {
             recv(self.stop) -> _ => Input::Stop,
             recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
@@ -272,7 +276,18 @@ impl Runtime {
             self.sample_hash_rate();
             let _ = answer.send(self.status());
         }
+        self.publish();
         Ok(())
+    }
+
+    fn publish(&mut self) {
+        let now = self.clock.now();
+        if self.publisher.as_ref().is_some_and(|publisher| publisher.due_us() <= now.elapsed_us) {
+            let status = self.status();
+            if let Some(publisher) = &mut self.publisher {
+                publisher.publish(status, now);
+            }
+        }
     }
 
     fn perform(&mut self, effect: Effect) {
@@ -303,7 +318,13 @@ impl Runtime {
                     mining.rest();
                 }
             }
-            Effect::Tell(notice) => self.state.journal.note(&notice, self.clock.now().elapsed_us),
+            Effect::Tell(notice) => {
+                let now = self.clock.now();
+                self.state.journal.note(&notice, now.elapsed_us);
+                if let Some(publisher) = &mut self.publisher {
+                    publisher.note(&notice, now);
+                }
+            }
         }
     }
 

@@ -1,5 +1,6 @@
 //! Option values with meanings of their own, parsed before the program sees them.
 
+use std::net::SocketAddr;
 use std::num::NonZeroUsize;
 use std::str::FromStr;
 
@@ -25,6 +26,17 @@ pub struct Midstates(pub NonZeroUsize);
 /// A share of CPU time, or the one that costs nothing extra.
 #[derive(Debug, Clone, Copy, PartialEq, Eq)]
 pub struct LimitChoice(pub Option<CpuLimit>);
+
+/// Where the web pages are.
+#[derive(Debug, Clone, Copy, PartialEq, Eq)]
+pub enum HttpChoice {
+    /// On this machine, at a port that follows from the node's number, if it is free.
+    Auto,
+    /// Nowhere.
+    Off,
+    /// At this address.
+    At(SocketAddr),
+}
 
 /// A fixed list of peers.
 #[derive(Debug, Clone, PartialEq, Eq)]
@@ -120,6 +132,21 @@ impl FromStr for PeerList {
         }
         let ids = text.split(',').map(|id| id.trim().parse::<NodeId>());
         ids.collect::<Result<_, _>>().map(Self).map_err(|error| error.to_string())
+    }
+}
+
+impl FromStr for HttpChoice {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        match text {
+            "auto" => Ok(Self::Auto),
+            "off" => Ok(Self::Off),
+            _ => text
+                .parse()
+                .map(Self::At)
+                .map_err(|_| "neither auto, off, nor an address such as 127.0.0.1:8080".into()),
+        }
     }
 }
 

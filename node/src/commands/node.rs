@@ -10,16 +10,26 @@ use quarry_core::node::{Node, Options};
 use quarry_core::units::{AccountId, Amount, NodeId};
 use tracing::{info, warn};
 
+#[cfg(feature = "http")]
+use crate::args::HttpChoice;
 use crate::args::{CommonArgs, MiningArgs, RunArgs};
 use crate::clock::Clock;
 use crate::config::{self, Directory};
 use crate::connection::{self, Connection};
 use crate::control;
+#[cfg(feature = "http")]
+use crate::control::Ask;
 use crate::ec2;
 use crate::exit::{Exit, OrExit as _};
+#[cfg(feature = "http")]
+use crate::feed::{Feed, Publisher};
+#[cfg(feature = "http")]
+use crate::http;
 use crate::mining::Mining;
 use crate::printout::{Printout, Target};
 use crate::runtime::{Runtime, State};
+#[cfg(feature = "http")]
+use crate::store::Reader;
 use crate::store::{OpenError, RedbStore};
 
 /// How long a node waits for a reply.
@@ -64,14 +74,66 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
     let asks = bounded(16);
+    #[cfg(feature = "http")]
+    let (publisher, _pages) = open_pages(id, args.http, &network, &reader, &asks.0)?;
+    #[cfg(not(feature = "http"))]
+    let publisher = None;
     let socket = directory.socket(id);
     let server = control::Server::start(socket.clone(), network, reader, Sender::clone(&asks.0))
         .with_context(|| format!("listening on {}", socket.display()))?;
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
     let (state, leave) = (State::default(), args.leave);
-    Runtime { asks, server, mining, printout, node, transport, static_peers, stop, leave, clock, state }
-        .run()?;
+    Runtime {
+        asks,
+        server,
+        mining,
+        printout,
+        publisher,
+        node,
+        transport,
+        static_peers,
+        stop,
+        leave,
+        clock,
+        state,
+    }
+    .run()?;
     Ok(Exit::Done)
+}
+
+/// Opens the web pages, where they are wanted.
+#[cfg(feature = "http")]
+fn open_pages(
+    id: NodeId,
+    choice: HttpChoice,
+    network: &Arc<Network>,
+    reader: &Reader,
+    asks: &Sender<Ask>,
+) -> Result<(Option<Publisher>, Option<http::Server>)> {
+    let Some(address) = http::address(choice, id) else { return Ok((None, None)) };
+    let feed = Feed::default();
+    let site = http::Site {
+        network: Arc::clone(network),
+        reader: reader.clone(),
+        feed: feed.clone(),
+        asks: asks.clone(),
+        token: std::env::var("QUARRY_HTTP_TOKEN").ok().filter(|token| !token.is_empty()),
+    };
+    match http::Server::start(address, site) {
+        Ok(server) => {
+            info!("to look at it in a browser: http://{}/", server.address());
+            Ok((Some(Publisher::new(feed)), Some(server)))
+        }
+        // Nobody has asked for this very address.
+        Err(error) if choice == HttpChoice::Auto => {
+            info!("no web pages: {address}: {error}");
+            Ok((None, None))
+        }
+        Err(error) => Err(Exit::InUse.hinted(
+            anyhow::Error::new(error).context(format!("listening on {address}")),
+            "name another address with --http, or `--http off`",
+        )),
+    }
 }
 
 /// Makes the directory of a network's files.

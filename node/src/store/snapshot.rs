@@ -120,6 +120,23 @@ impl Snapshot {
         self.balances.len().map_err(unreadable)
     }
 
+    /// The newest of the transactions that wait, newest first.
+    pub fn newest_waiting(&self, count_max: usize) -> Result<Vec<Transaction>, StoreError> {
+        let range = self.mempool.range::<u64>(..).map_err(unreadable)?;
+        let entries = range.rev().take(count_max).map(|entry| {
+            let (sequence, bytes) = entry.map_err(unreadable)?;
+            self.waiting(sequence.value(), bytes.value())
+        });
+        entries.collect()
+    }
+
+    fn waiting(&self, sequence: u64, bytes: &[u8]) -> Result<Transaction, StoreError> {
+        let mut reader = codec::Reader::new(bytes);
+        codec::take_transaction(&mut reader, &self.network)
+            .and_then(|transaction| reader.finish().map(|()| transaction))
+            .map_err(|error| malformed("waiting transaction", &sequence, error))
+    }
+
     pub(super) fn records(
         &self,
     ) -> Result<impl Iterator<Item = Result<(Hash, Record), StoreError>>, StoreError> {
@@ -229,11 +246,7 @@ impl Store for Snapshot {
         let entries = self.mempool.range::<u64>(..).map_err(unreadable)?.map(|entry| {
             let (sequence, bytes) = entry.map_err(unreadable)?;
             let sequence = sequence.value();
-            let mut reader = codec::Reader::new(bytes.value());
-            let transaction = codec::take_transaction(&mut reader, &self.network)
-                .and_then(|transaction| reader.finish().map(|()| transaction))
-                .map_err(|error| malformed("waiting transaction", &sequence, error))?;
-            Ok((sequence, Arc::new(transaction)))
+            Ok((sequence, Arc::new(self.waiting(sequence, bytes.value())?)))
         });
         entries.collect()
     }

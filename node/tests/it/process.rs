@@ -6,6 +6,8 @@ mod crash;
 mod devnet;
 mod files;
 mod fork;
+#[cfg(feature = "http")]
+mod http;
 mod lifecycle;
 mod refusals;
 mod replay;
@@ -101,7 +103,8 @@ impl Place {
     fn spawn(&self, id: u16, arguments: &[&str]) -> Process {
         let id = id.to_string();
         let mut all = vec![id.as_str(), "--until-stdin-closes"];
-        for pair in [["--threads", "1"], ["--backend", "cpu"]] {
+        let pages: &[_] = if cfg!(feature = "http") { &[["--http", "off"]] } else { &[] };
+        for pair in [["--threads", "1"], ["--backend", "cpu"]].iter().chain(pages) {
             if !arguments.contains(&pair[0]) {
                 all.extend(pair);
             }

@@ -1,0 +1,277 @@
+//! The pages. Each is complete without JavaScript and loads nothing but this server's style sheet and script.
+
+mod details;
+
+use std::sync::Arc;
+
+use axum::Router;
+use axum::extract::{Query, State};
+use axum::http::StatusCode;
+use axum::response::{IntoResponse, Redirect, Response};
+use axum::routing::get;
+use maud::{DOCTYPE, Markup, html};
+use quarry_core::network::Network;
+use quarry_core::units::TxId;
+use serde::Deserialize;
+
+use super::live::{self, Part};
+use super::window::Window;
+use super::{Shared, api, charts};
+use crate::args::BlockRef;
+use crate::feed::View;
+
+/// The browser's icon, so that it asks for none.
+const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E\
+                    %3Crect width='8' height='8' rx='2' fill='%23c2700f'/%3E%3C/svg%3E";
+
+/// The overview's parts: their ids, titles and whether they take the whole width.
+const PARTS: [(&str, &str, bool); 8] = [
+    ("figures", "", true),
+    ("strip", "Newest blocks", true),
+    ("rate", "Hash rate of this node", false),
+    ("intervals", "Block intervals", false),
+    ("blocks", "Latest blocks", true),
+    ("balances", "Balances", false),
+    ("peers", "Peers", false),
+    ("delay", "Delay", true),
+];
+
+/// What is looked for.
+#[derive(Debug, Deserialize)]
+struct Search {
+    #[serde(default)]
+    q: String,
+}
+
+pub(super) fn routes() -> Router<Arc<Shared>> {
+    Router::new().route("/", get(overview)).route("/search", get(search)).merge(details::routes())
+}
+
+async fn overview(State(shared): State<Arc<Shared>>) -> Response {
+    let parts = match live::parts(&shared) {
+        Ok(Some(parts)) => parts,
+        Ok(None) => return failure(&shared, StatusCode::SERVICE_UNAVAILABLE, "The node is starting."),
+        Err(error) => return failure(&shared, StatusCode::INTERNAL_SERVER_ERROR, &format!("{error:#}")),
+    };
+    let content = html! {
+        div.grid {
+            @for ((id, title, is_wide), (_, content)) in PARTS.iter().zip(parts.iter()) {
+                section.wide[*is_wide] {
+                    @if !title.is_empty() { h2 { (title) } }
+                    div id=(id) data-live { (maud::PreEscaped(content)) }
+                }
+            }
+        }
+    };
+    page(&shared, "overview", &content).into_response()
+}
+
+/// Renders the overview's parts, in the order of [`PARTS`].
+pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) -> Vec<Part> {
+    let contents = [
+        figures(network, view, window),
+        charts::strip(window),
+        charts::hash_rate(view),
+        charts::intervals(window),
+        blocks(network, window),
+        balances(window),
+        peers(view),
+        delay(window),
+    ];
+    PARTS.iter().zip(contents).map(|((id, ..), content)| (*id, content.into_string())).collect()
+}
+
+fn figures(network: &Network, view: &View, window: &Window) -> Markup {
+    let status = &view.status;
+    let counter = |name: &str| status.counters.get(name).copied().unwrap_or(0).to_string();
+    let intervals = window.intervals_s();
+    let mean = intervals.iter().sum::<f64>() / intervals.len().max(1) as f64;
+    let zeros = network.bits.target().map_or(0.0, |target| target.zeros());
+    let rate = window.network_hash_rate().map_or_else(
+        || ("–".to_owned(), "needs two blocks".to_owned()),
+        |(rate, margin)| (charts::hashes(rate), format!("± {:.0} %, idle times included", 100.0 * margin)),
+    );
+    let doing = match (status.syncing, status.searching) {
+        (Some(peer), _) => format!("fetching the chain of node {peer}"),
+        (None, true) => "searching".to_owned(),
+        (None, false) => "waiting for transactions".to_owned(),
+    };
+    let stale = window.stale_rate(view).map_or_else(|| "–".into(), |rate| format!("{:.1} %", 100.0 * rate));
+    let figure = |name: &str, value: &str, note: &str| {
+        html! { div.figure { dt { (name) } dd { (value) small { (note) } } } }
+    };
+    html! {
+        dl.figures {
+            (figure("Height", &status.height.to_string(), &doing))
+            (figure("Network hash rate", &rate.0, &rate.1))
+            (figure("This node", &charts::hashes(status.hash_rate.over_10_s), status.backend.as_deref().unwrap_or("does not mine")))
+            (figure("Block interval", &charts::seconds(mean), &format!("mean of {}", intervals.len())))
+            (figure("Difficulty", &format!("{:.1} bits", 4.0 * zeros), &format!("{zeros:.2} hex zeros")))
+            (figure("Waiting", &status.mempool.to_string(), "transactions"))
+            (figure("Stale blocks", &stale, &format!("of the last {} seen here", view.arrivals.len())))
+            (figure("Reorganisations", &counter("reorganisations"), "since the start"))
+        }
+    }
+}
+
+fn blocks(network: &Network, window: &Window) -> Markup {
+    html! {
+        div.scroll { table {
+            thead { tr { th.number { "Height" } th { "Hash" } th.number { "Transactions" } th { "Miner" } th { "Time (UTC)" } } }
+            tbody {
+                @for ((hash, header), count) in window.headers.iter().rev().zip(&window.transactions) {
+                    tr {
+                        td.number { a href={ "/block/" (hash) } { (header.index) } }
+                        td { a href={ "/block/" (hash) } { code { (short(&hash.to_string())) } } }
+                        td.number { (count) }
+                        td { (account_link(network, &header.miner)) }
+                        td { (second(header.timestamp)) }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn balances(window: &Window) -> Markup {
+    html! {
+        table { tbody {
+            @for (name, balance) in &window.balances {
+                tr { td { a href={ "/account/" (name) } { (name) } } td.number { (balance) } }
+            }
+        } }
+    }
+}
+
+fn peers(view: &View) -> Markup {
+    if view.status.peers.is_empty() {
+        return html! { p.quiet { "None." } };
+    }
+    html! {
+        div.scroll { table {
+            thead { tr { th.number { "Node" } th.number { "Height" } th { "Tip" } th { "State" } th.number { "Delay" } th { "Heard" } } }
+            tbody {
+                @for peer in &view.status.peers {
+                    tr {
+                        td.number { (peer.id) }
+                        td.number { @if let Some(height) = peer.height { (height) } @else { "–" } }
+                        td {
+                            @match &peer.tip {
+                                Some(tip) => code class=(if *tip == view.status.tip { "same" } else { "other" }) {
+                                    (short(&tip.to_string()))
+                                },
+                                None => "–",
+                            }
+                        }
+                        td { (peer.state.name()) }
+                        td.number { @if let Some(delay_ms) = peer.delay_ms { (format!("{delay_ms:.0} ms")) } @else { "–" } }
+                        td {
+                            @if let Some(heard_s) = peer.heard_s { (format!("{heard_s:.0} s ago")) }
+                            @else { "not yet" }
+                        }
+                    }
+                }
+            }
+        } }
+    }
+}
+
+fn delay(window: &Window) -> Markup {
+    let delays = &window.delays_us;
+    let at = |share: usize| {
+        let micros = delays[(delays.len() - 1) * share / 100];
+        charts::seconds(std::time::Duration::from_micros(micros).as_secs_f64())
+    };
+    html! {
+        @if delays.is_empty() { p.quiet { "No block has come from a peer yet." } }
+        @else {
+            p {
+                "From a block's timestamp to its arrival here: median " strong { (at(50)) } ", 90 % within "
+                strong { (at(90)) } ", of " (delays.len()) " blocks."
+            }
+            p.quiet {
+                "An upper bound for the delay of the queues: a timestamp is set when a search begins or is renewed, "
+                "and by the miner's clock."
+            }
+        }
+    }
+}
+
+async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>) -> Response {
+    let text = search.q.trim();
+    let Ok(store) = shared.site.reader.snapshot() else {
+        return failure(&shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
+    };
+    if let Ok(id) = text.parse::<TxId>()
+        && matches!(api::find(&store, &id), Ok(Some(_)))
+    {
+        return Redirect::to(&format!("/tx/{id}")).into_response();
+    }
+    if text.parse::<BlockRef>().is_ok() {
+        return Redirect::to(&format!("/block/{text}")).into_response();
+    }
+    if shared.site.network.account(text).is_ok() {
+        return Redirect::to(&format!("/account/{text}")).into_response();
+    }
+    let words: String = text.chars().take(80).collect();
+    failure(&shared, StatusCode::NOT_FOUND, &format!("No block, transaction or account is called “{words}”."))
+}
+
+pub(super) async fn not_found(State(shared): State<Arc<Shared>>) -> Response {
+    failure(&shared, StatusCode::NOT_FOUND, "There is no such page.")
+}
+
+fn failure(shared: &Shared, code: StatusCode, words: &str) -> Response {
+    (code, page(shared, "not found", &html! { section.wide { p { (words) } } })).into_response()
+}
+
+fn page(shared: &Shared, title: &str, content: &Markup) -> Markup {
+    let network = &shared.site.network;
+    let node = shared.site.feed.view().map(|view| view.status.id);
+    html! {
+        (DOCTYPE)
+        html lang="en" {
+            head {
+                meta charset="utf-8";
+                meta name="viewport" content="width=device-width, initial-scale=1";
+                meta name="color-scheme" content="light dark";
+                title { "Quarry " (network.name) ": " (title) }
+                link rel="icon" href=(ICON);
+                link rel="stylesheet" href="/style.css";
+                script src="/live.js" defer {}
+            }
+            body {
+                header {
+                    h1 { a href="/" { "Quarry" } }
+                    span.quiet { (network.name) @if let Some(node) = node { ", node " (node) } }
+                    span.lost { "connection lost" }
+                    form action="/search" role="search" {
+                        input type="search" name="q" placeholder="height, hash, transaction, account"
+                            aria-label="search";
+                        button { "Search" }
+                    }
+                }
+                main { (content) }
+                footer.quiet {
+                    a href="/api/v1/openapi.json" { "API" } " · " a href="/metrics" { "metrics" } " · network "
+                    code { (network.id.0.short()) }
+                }
+            }
+        }
+    }
+}
+
+fn account_link(network: &Network, id: &quarry_core::units::AccountId) -> Markup {
+    let text = network.account_text(id);
+    html! { a href={ "/account/" (text) } { (short(&text)) } }
+}
+
+/// The start of a digest; a name as it is.
+fn short(text: &str) -> &str {
+    if 32 < text.len() { text.get(..16).unwrap_or(text) } else { text }
+}
+
+/// A time to the second.
+fn second(time: quarry_core::units::Timestamp) -> String {
+    time.to_string().chars().take(19).collect()
+}

@@ -1,0 +1,139 @@
+//! The web pages, the JSON API and the metrics of a running node.
+
+use quarry_core::json::TransactionJson;
+use quarry_core::transaction::{Payment, Transaction};
+use serde_json::Value;
+use ureq::http::Response;
+use ureq::{Agent, Body};
+
+use super::{Place, Process, eventually};
+
+/// A node with its pages at any free port.
+struct Site {
+    place: Place,
+    _node: Process,
+    base: String,
+    agent: Agent,
+}
+
+impl Site {
+    fn start() -> Self {
+        let place = Place::open(1);
+        let node = place.start(0, &["--http", "127.0.0.1:0"]);
+        let log = std::fs::read_to_string(&node.log).unwrap();
+        let base = log.split_once("http://").unwrap().1.split_once("/\n").unwrap().0;
+        let base = format!("http://{base}");
+        let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
+        let site = Self { place, _node: node, base, agent };
+        eventually("the first view", || (site.get("/ready").status() == 200).then_some(()));
+        site
+    }
+
+    fn get(&self, path: &str) -> Response<Body> {
+        self.agent.get(format!("{}{path}", self.base)).call().unwrap()
+    }
+
+    fn text(&self, path: &str) -> String {
+        let mut response = self.get(path);
+        assert_eq!(response.status(), 200, "{path}");
+        response.body_mut().read_to_string().unwrap()
+    }
+
+    fn json(&self, path: &str) -> Value {
+        serde_json::from_str(&self.text(path)).unwrap()
+    }
+
+    fn post(&self, body: &str, headers: &[(&str, &str)]) -> u16 {
+        let mut request = self.agent.post(format!("{}/api/v1/transactions", self.base));
+        for (name, value) in headers {
+            request = request.header(*name, *value);
+        }
+        request.send(body).unwrap().status().as_u16()
+    }
+
+    /// A payment between open accounts: its id and its JSON form.
+    fn payment(&self, cents: u64) -> (String, String) {
+        let network = self.place.network();
+        let account = |name| network.account(name).unwrap();
+        let amount = quarry_core::units::Amount(cents);
+        let timestamp = node::clock::utc();
+        let payment = Payment { from: account("node0"), to: account("node1"), amount, timestamp };
+        let transaction = Transaction::new(&network.id, payment, None);
+        let json = serde_json::to_string(&TransactionJson::new(&transaction, &network)).unwrap();
+        (transaction.id().to_string(), json)
+    }
+}
+
+#[test]
+fn a_payment_is_taken_mined_and_found() {
+    let site = Site::start();
+    let (id, json) = site.payment(150);
+    assert_eq!(site.get(&format!("/api/v1/transactions/{id}")).status(), 404);
+    assert_eq!(site.post(&json, &[]), 202);
+    let path = format!("/api/v1/transactions/{id}");
+    let mined = eventually("it is mined", || Some(site.json(&path)).filter(|it| it["state"] == "mined"));
+    assert_eq!((&mined["height"], &mined["confirmations"]), (&1.into(), &1.into()));
+    assert_eq!(mined["transaction"]["unique_id"], id.as_str());
+
+    let hash = mined["block"].as_str().unwrap();
+    assert_eq!(site.json("/api/v1/blocks/1")["block"]["hash"], hash);
+    assert_eq!(site.json(&format!("/api/v1/blocks/{hash}"))["confirmations"], 1);
+    assert_eq!(site.json("/api/v1/blocks?count=1").as_array().unwrap().len(), 1);
+    assert_eq!(site.json("/api/v1/accounts/node1")["balances"][0]["balance"], "11.50");
+    assert_eq!(site.json("/api/v1/mempool"), Value::Array(Vec::new()));
+    eventually("the view follows", || (site.json("/api/v1/status")["height"] == 1).then_some(()));
+    assert!(site.text("/metrics").contains("quarry_chain_height{node=\"0\"} 1.0"));
+    let paths = &site.json("/api/v1/openapi.json")["paths"];
+    assert!(paths["/api/v1/transactions"]["post"].is_object(), "{paths}");
+
+    assert!(site.text("/").contains(&format!("/block/{hash}")));
+    assert!(site.text("/block/1").contains(&format!("/tx/{id}")));
+    assert!(site.text("/account/node1").contains(&id[..16]));
+    assert!(site.text(&format!("/tx/{id}")).contains("1 deep"));
+    for (looked_for, place) in
+        [("1", "/block/1"), (id.as_str(), &format!("/tx/{id}")), ("node3", "/account/node3")]
+    {
+        let found = site.get(&format!("/search?q={looked_for}"));
+        assert_eq!(found.headers()["location"], *place);
+    }
+}
+
+#[test]
+fn what_is_not_there_or_not_allowed_is_said() {
+    let site = Site::start();
+    for (path, code) in [
+        ("/nowhere", 404),
+        ("/block/99", 404),
+        ("/block/x", 404),
+        ("/tx/x", 404),
+        ("/account/nobody", 404),
+        ("/search?q=%3Cscript%3E", 404),
+        ("/api/v1/blocks/99", 404),
+        ("/api/v1/blocks/x", 400),
+        ("/api/v1/blocks?count=-1", 400),
+        ("/api/v1/transactions/x", 400),
+        ("/api/v1/accounts/nobody", 404),
+        ("/healthy", 200),
+    ] {
+        let mut response = site.get(path);
+        assert_eq!(response.status(), code, "{path}");
+        assert!(!response.body_mut().read_to_string().unwrap().contains("<script>"), "{path}");
+    }
+    let foreign = site.agent.get(format!("{}/", site.base)).header("host", "example.org").call();
+    assert_eq!(foreign.unwrap().status(), 421);
+    let (_, good) = site.payment(100);
+    assert_eq!(site.post(&good, &[("origin", "http://example.org")]), 403);
+    assert_eq!(site.post("{", &[]), 400);
+    assert_eq!(site.post(&" ".repeat(1 << 20), &[]), 413);
+    assert_eq!(site.post(&site.payment(1_000_000).1, &[]), 422);
+    assert_eq!(site.json("/api/v1/status")["height"], 0, "nothing of that was taken");
+}
+
+#[test]
+fn an_address_in_use_ends_the_node_unless_it_is_nobodys_choice() {
+    let site = Site::start();
+    let address = site.base.strip_prefix("http://").unwrap();
+    let refused = site.place.run(["1", "--backend", "none", "--http", address]);
+    assert_ne!(refused.code, Some(0));
+    assert!(refused.stderr.contains(address) && refused.stderr.contains("--http off"), "{}", refused.stderr);
+}
