@@ -43,12 +43,17 @@ impl Site {
         serde_json::from_str(&self.text(path)).unwrap()
     }
 
-    fn post(&self, body: &str, headers: &[(&str, &str)]) -> u16 {
+    /// The answer's status; `None` where the node hung up on the body.
+    fn try_post(&self, body: &str, headers: &[(&str, &str)]) -> Option<u16> {
         let mut request = self.agent.post(format!("{}/api/v1/transactions", self.base));
         for (name, value) in headers {
             request = request.header(*name, *value);
         }
-        request.send(body).unwrap().status().as_u16()
+        Some(request.send(body).ok()?.status().as_u16())
+    }
+
+    fn post(&self, body: &str, headers: &[(&str, &str)]) -> u16 {
+        self.try_post(body, headers).unwrap()
     }
 
     /// A payment between open accounts: its id and its JSON form.
@@ -124,7 +129,8 @@ fn what_is_not_there_or_not_allowed_is_said() {
     let (_, good) = site.payment(100);
     assert_eq!(site.post(&good, &[("origin", "http://example.org")]), 403);
     assert_eq!(site.post("{", &[]), 400);
-    assert_eq!(site.post(&" ".repeat(1 << 20), &[]), 413);
+    // The answer comes before the body is read to its end, so the client may see it or a closed connection.
+    assert!(matches!(site.try_post(&" ".repeat(1 << 20), &[]), Some(413) | None));
     assert_eq!(site.post(&site.payment(1_000_000).1, &[]), 422);
     assert_eq!(site.json("/api/v1/status")["height"], 0, "nothing of that was taken");
 }
