@@ -75,8 +75,9 @@ fn run(cli: &Cli) -> Result<Exit> {
 }
 
 fn start_logging(common: &CommonArgs) -> Result<()> {
-    // Drivers that find nothing to drive are no error; `devices` says what is missing where that matters.
-    let filter: EnvFilter = format!("wgpu_hal::vulkan::instance=off,{}", common.log)
+    // Drivers that find nothing to drive are no error; `devices` says what is missing where that matters. Nor is a machine
+    // outside EC2, which has no metadata service to ask for a region; our own error says what is missing.
+    let filter: EnvFilter = format!("wgpu_hal::vulkan::instance=off,aws_config=error,{}", common.log)
         .parse()
         .with_context(|| format!("--log {}", common.log))
         .or_exit(Exit::Usage)
