@@ -2,6 +2,7 @@
 
 mod examples;
 mod medium;
+mod name;
 mod queues;
 mod values;
 
@@ -9,13 +10,15 @@ use std::num::{NonZeroU32, NonZeroUsize};
 use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
+use clap_complete::Shell;
 use quarry_core::units::{Amount, NodeId};
 
 use examples::{
-    DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, PEERS_EXAMPLES, QUEUES_EXAMPLES,
-    SEND_EXAMPLES,
+    COMPLETIONS_EXAMPLES, DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
+    PEERS_EXAMPLES, QUEUES_EXAMPLES, SEND_EXAMPLES,
 };
 pub use medium::{MediumArgs, TransportChoice};
+pub use name::command;
 pub use queues::{DestroyArgs, ListArgs, QueuesArgs, QueuesCommand};
 pub use values::{BackendChoice, BlockRef, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
 
@@ -211,6 +214,27 @@ pub enum Command {
     Bench(BenchArgs),
     /// List the GPUs of this machine, or say why none can be used
     Devices(DevicesArgs),
+    /// Print what makes a shell complete this program's commands and options
+    #[command(after_help = COMPLETIONS_EXAMPLES)]
+    Completions(CompletionsArgs),
+    /// Write manual pages of this program and its commands
+    #[command(after_help = MAN_EXAMPLES)]
+    Man(ManArgs),
+}
+
+/// A shell.
+#[derive(Debug, Args)]
+pub struct CompletionsArgs {
+    /// For which shell
+    pub shell: Shell,
+}
+
+/// Where manual pages go.
+#[derive(Debug, Args)]
+pub struct ManArgs {
+    /// The directory to write them to, made where it is missing
+    #[arg(value_name = "DIR")]
+    pub to: PathBuf,
 }
 
 /// GPUs.

@@ -4,6 +4,7 @@
 pub mod output;
 
 pub mod bench;
+pub mod completions;
 pub mod devices;
 pub mod devnet;
 pub mod generate;
@@ -21,13 +22,13 @@ use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
 
 use anyhow::{Context as _, Result};
-use clap::Parser as _;
+use clap::FromArgMatches as _;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
 use tracing_subscriber::fmt::time::FormatTime;
 
-use crate::args::{Cli, Command, CommonArgs, LogFormat};
+use crate::args::{self, Cli, Command, CommonArgs, LogFormat};
 use crate::clock;
 use crate::exit::{self, Exit, OrExit as _};
 
@@ -36,7 +37,7 @@ const DIGEST_DIGITS: usize = 16;
 
 /// The whole program.
 pub fn main() -> ExitCode {
-    let cli = Cli::parse();
+    let cli = Cli::from_arg_matches(&args::command().get_matches()).unwrap_or_else(|error| error.exit());
     match start_logging(&cli.common).and_then(|()| run(&cli)) {
         Ok(exit) => exit.into(),
         // Whoever read has seen enough.
@@ -71,6 +72,8 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Verify(args)) => inspect::verify(common, args),
         Some(Command::Bench(args)) => bench::run(args),
         Some(Command::Devices(args)) => devices::run(args),
+        Some(Command::Completions(args)) => completions::completions(args),
+        Some(Command::Man(args)) => completions::man(args),
     }
 }
 

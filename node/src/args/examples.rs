@@ -76,3 +76,15 @@ Examples:
   node queues list --network demo
   node queues purge --network demo --node 2
   node queues delete --network demo --nodes 4";
+
+/// For `node completions --help`.
+pub(super) const COMPLETIONS_EXAMPLES: &str = "\
+Examples:
+  node completions bash >~/.local/share/bash-completion/completions/node
+  node completions zsh >~/.zfunc/_node
+  node completions fish >~/.config/fish/completions/node.fish";
+
+/// For `node man --help`.
+pub(super) const MAN_EXAMPLES: &str = "\
+Examples:
+  node man target/man; man -l target/man/node.1";

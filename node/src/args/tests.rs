@@ -12,6 +12,28 @@ fn the_command_line_is_consistent() {
 }
 
 #[test]
+fn the_installed_program_is_called_by_its_own_name() {
+    fn texts(command: &clap::Command) -> String {
+        let own = [command.get_about(), command.get_long_about(), command.get_after_help()];
+        let own = own.into_iter().flatten().chain(command.get_arguments().filter_map(|it| it.get_help()));
+        let own = own.map(ToString::to_string);
+        own.chain(command.get_subcommands().map(texts)).collect::<Vec<_>>().join("\n")
+    }
+    let mut installed = name::installed();
+    installed.clone().debug_assert();
+    let texts = texts(&installed);
+    assert!(
+        texts.contains("  quarry devnet --fresh ") && texts.contains("; quarry 2 --dir devnet"),
+        "{texts}"
+    );
+    let calls =
+        |line: &&str| line.starts_with("  node ") || line.contains("; node ") || line.contains("`node ");
+    let call = texts.lines().find(calls);
+    assert_eq!(call, None);
+    assert!(installed.render_usage().to_string().starts_with("Usage: quarry [OPTIONS] <ID>"));
+}
+
+#[test]
 fn a_block_is_named_by_height_or_hash() {
     assert_eq!("007".parse(), Ok(BlockRef::Height(Height(7))));
     assert_eq!("0".repeat(64).parse(), Ok(BlockRef::Hash(Hash::default())));

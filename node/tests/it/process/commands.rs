@@ -257,3 +257,22 @@ fn devices_says_what_there_is_and_why_it_cannot_be_used() {
         other => panic!("{other:?}: {}", outcome.stderr),
     }
 }
+
+#[test]
+fn shells_and_man_learn_the_commands_from_the_program() {
+    let place = Place::new();
+    for (shell, sign) in [("bash", "-F _node"), ("zsh", "#compdef node"), ("fish", "complete -c node")] {
+        let script = place.run(["completions", shell]).succeeds().text();
+        for part in [sign, "devnet", "high-throughput-queues"] {
+            assert!(script.contains(part), "{shell} without {part}: {script}");
+        }
+    }
+    place.run(["completions", "basic"]).exits(2).says("possible values");
+    let pages = place.path().join("pages");
+    place.run(["man", pages.to_str().unwrap()]).succeeds();
+    let page = fs::read_to_string(pages.join("node-queues-list.1")).unwrap();
+    assert!(page.contains(".TH node-queues-list 1"), "{page}");
+    let no_directory = place.path().join("network.toml/x");
+    fs::write(place.path().join("network.toml"), "").unwrap();
+    place.run(["man", no_directory.to_str().unwrap()]).exits(1).says("network.toml/x: the manual pages");
+}
