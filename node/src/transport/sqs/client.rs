@@ -10,7 +10,7 @@ use aws_sdk_sqs::config::timeout::TimeoutConfig;
 use aws_sdk_sqs::config::{
     BehaviorVersion, Builder, Credentials, ProvideCredentials as _, Region, StalledStreamProtectionConfig,
 };
-use aws_sdk_sqs::error::{DisplayErrorContext, ProvideErrorMetadata, SdkError};
+use aws_sdk_sqs::error::{ProvideErrorMetadata, SdkError};
 
 use crate::transport::TransportError;
 use crate::transport::sqs::error::SqsError;
@@ -77,7 +77,7 @@ impl Link {
                     .credentials_provider()
                     .ok_or_else(|| no_credentials("there is no provider".into()))?;
                 let found = provider.provide_credentials().await;
-                found.map_err(|error| no_credentials(DisplayErrorContext(error).to_string()))?;
+                found.map_err(|error| no_credentials(causes(&error)))?;
                 Builder::from(&shared)
             }
             Access::Emulator(endpoint) => Builder::new()
@@ -118,13 +118,13 @@ where
             SdkError::TimeoutError(_) => passing(SqsError::Timeout { action }),
             SdkError::ServiceError(service) => service_failure(action, queue, service.err()),
             SdkError::ConstructionFailure(_) => {
-                let (code, message) = ("ConstructionFailure".into(), DisplayErrorContext(&error).to_string());
+                let (code, message) = ("ConstructionFailure".into(), causes(&error));
                 Failure {
                     kind: FailureKind::Refused,
                     error: SqsError::Service { action, queue: queue.to_owned(), code, message },
                 }
             }
-            _ => passing(SqsError::Unreachable { action, reason: DisplayErrorContext(&error).to_string() }),
+            _ => passing(SqsError::Unreachable { action, reason: causes(&error) }),
         }
     }
 }
@@ -207,4 +207,19 @@ impl From<Failure> for TransportError {
     fn from(failure: Failure) -> Self {
         Self::Sqs(failure.error)
     }
+}
+
+/// An error and what it comes from, each once.
+fn causes(error: &dyn std::error::Error) -> String {
+    let mut text = error.to_string();
+    let mut cause = error.source();
+    while let Some(error) = cause {
+        let more = error.to_string();
+        // Some wrappers say all that they wrap.
+        if !text.ends_with(&more) {
+            text = format!("{text}: {more}");
+        }
+        cause = error.source();
+    }
+    text
 }

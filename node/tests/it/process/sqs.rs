@@ -284,6 +284,46 @@ fn what_is_missing_to_use_sqs_is_told() {
     proxy.fault("CreateQueue", 1000, Fault::Answer(403, "AccessDenied"));
     denied.place.run(["0"]).exits(9).says("sqs:CreateQueue");
     proxy.heal();
+
+    // Nobody listens there.
+    let endpoint = format!("http://127.0.0.1:{}", emulator::free_port());
+    network.place.environment = environment(&endpoint);
+    network.place.run(["queues", "list"]).exits(10).says("cannot reach SQS").says("Connection refused");
+}
+
+#[test]
+fn a_generator_sends_to_the_nodes_that_it_is_told() {
+    let network = Network::open(4);
+    let place = &network.place;
+    place.run(["queues", "create", "--nodes", "4"]).succeeds();
+    place.run(["generate", "--count", "6", "--rate", "max", "--peers", "0,2", "--seed", "1"]).succeeds();
+    let waiting: Vec<_> = network.list().iter().map(|queue| queue["waiting"].as_u64().unwrap()).collect();
+    assert_eq!((waiting[1], waiting[3]), (0, 0), "{waiting:?}");
+    assert!(0 < waiting[0] + waiting[2], "{waiting:?}");
+}
+
+#[test]
+fn a_network_with_high_throughput_queues_works_like_any_other() {
+    let network = Network::open(4);
+    let flag = "--high-throughput-queues";
+    let create = |network: &Network, more: &[&str]| {
+        let words = ["queues", "create", "--nodes", "2"];
+        network.place.run(words.iter().chain(more).copied()).succeeds().text()
+    };
+    assert_eq!(create(&network, &[]).matches("created").count(), 2);
+    assert_eq!(create(&network, &[flag]).matches("settings corrected").count(), 2);
+    assert_eq!(create(&network, &[flag]).matches("there already").count(), 2);
+    let place = &network.place;
+    let nodes = [0, 1].map(|id| place.start(id, &[flag]));
+    place.pay(0, "node0", "node1", "1.00");
+    let both = || [0, 1].iter().all(|id| place.status(*id).is_some_and(|status| 1 <= status.height.0));
+    eventually("both follow", || both().then_some(()));
+    nodes.into_iter().for_each(Process::stop);
+    assert_eq!(
+        create(&network, &[flag]).matches("there already").count(),
+        2,
+        "no node has changed them back"
+    );
 }
 
 #[test]
