@@ -147,8 +147,12 @@ impl<S: Store> Node<S> {
         now: Now,
         transaction: &Transaction,
     ) -> Result<Result<(), TransactionError>, StoreError> {
+        // A chain may be ahead of the clock. Then what is too old for its next block cannot be mined, and may have been:
+        // the index of mined transactions need not know it any more.
+        let latest = now.utc.max(self.tip.header.timestamp);
         let cheap = check_transaction(transaction, &self.network)
-            .and_then(|()| check_window(transaction, now.utc, &self.network));
+            .and_then(|()| check_window(transaction, now.utc, &self.network))
+            .and_then(|()| check_window(transaction, latest, &self.network));
         if cheap.is_err() {
             return Ok(cheap);
         }

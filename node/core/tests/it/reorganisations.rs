@@ -266,8 +266,8 @@ fn a_block_forgets_the_ids_of_a_bounded_number_of_others() {
 }
 
 /// The chain may be a little ahead of the clock: then an id is forgotten by the chain's time while the clock still
-/// takes the transaction for young, and it waits though it was mined. Once a reorganisation brings the id back, every
-/// block that a node made of what waits was refused.
+/// takes the transaction for young, and nodes took it once more. Once a reorganisation brought the id back, every block
+/// that a node made of what waits was refused. A store that was written then may hold such a transaction still.
 #[test]
 fn what_waits_though_it_was_mined_spoils_no_block() {
     let mut rig = Rig::open(Arc::clone(forgetful().node.network()), MemoryStore::default(), |options| {
@@ -284,7 +284,11 @@ fn what_waits_though_it_was_mined_spoils_no_block() {
     rig.push(&first);
     rig.push(&second);
     assert!(rig.store().mined.is_empty());
-    rig.relay(vec![twice.clone()]);
+    let mut store = rig.store().clone();
+    store.mempool.insert(0, Arc::new(twice.clone()));
+    let now = rig.now;
+    let mut rig = Rig::open(Arc::clone(rig.node.network()), store, |options| options.mine = true);
+    rig.now = now;
     assert_eq!(waiting(&rig), [twice.id()]);
     // This branch is level with the clock.
     let branch = rig.branch(&first.header, 2, 9);
@@ -370,4 +374,28 @@ fn a_reorganisation_far_below_the_tip_is_no_different() {
     assert_eq!(rig.store().balances.get(&AccountId([2; 20])).map(|amount| amount.0), Some(901));
     assert_eq!(rig.store().path.len(), 902);
     rig.step(Event::Tick);
+}
+
+/// A hostile block ahead of the clock made the index forget a transaction that was young by the clock. A node took it
+/// once more, and after a switch to a branch that is not ahead it waited though the index knew it as mined.
+#[test]
+fn what_a_chain_ahead_of_the_clock_has_forgotten_does_not_wait_again() {
+    let mut rig = forgetful();
+    let transaction = rig.pay_at("open0", "bob", 1, -10 * SECOND_US.cast_signed());
+    let timestamp = transaction.payment().timestamp;
+    let genesis = rig.network().genesis;
+    let first = later(&rig, &genesis, HOUR_US - 10 * SECOND_US, vec![transaction.clone()]);
+    let ahead = later(&rig, &first.header, 125 * SECOND_US, Vec::new());
+    rig.push(&first);
+    rig.push(&ahead);
+    assert!(rig.store().mined.is_empty(), "it is forgotten");
+
+    let too_old = TransactionError::TooOld { timestamp, time: ahead.header.timestamp, window: 60 };
+    assert_eq!(rig.submit(transaction.clone()), Err(too_old));
+
+    for block in rig.branch(&first.header, 2, 1) {
+        rig.push(&block);
+    }
+    assert_eq!(waiting(&rig), []);
+    assert_eq!(rig.submit(transaction), Err(TransactionError::AlreadyMined(Height(1))));
 }
