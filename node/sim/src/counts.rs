@@ -38,6 +38,10 @@ pub struct Counts {
     pub events: BTreeMap<&'static str, u64>,
     /// Virtual time, in microseconds.
     pub virtual_us: u64,
+    /// How long it took to settle after the last fault: all runs together, and the longest.
+    pub settled_us: (u64, u64),
+    /// How many runs settled.
+    pub settled: u64,
 }
 
 impl Counts {
@@ -68,6 +72,12 @@ impl Counts {
         self.messages.values().sum()
     }
 
+    /// Counts a network that settled after its last fault.
+    pub fn settled(&mut self, took_us: u64) {
+        self.settled += 1;
+        self.settled_us = (self.settled_us.0 + took_us, self.settled_us.1.max(took_us));
+    }
+
     /// These counts and others.
     pub fn add(&mut self, other: &Self) {
         let sums = [
@@ -82,10 +92,13 @@ impl Counts {
             (&mut self.transactions, other.transactions),
             (&mut self.found, other.found),
             (&mut self.virtual_us, other.virtual_us),
+            (&mut self.settled, other.settled),
+            (&mut self.settled_us.0, other.settled_us.0),
         ];
         for (sum, count) in sums {
             *sum += count;
         }
+        self.settled_us.1 = self.settled_us.1.max(other.settled_us.1);
         add_all(&mut self.messages, &other.messages);
         add_all(&mut self.reorganisations, &other.reorganisations);
         add_all(&mut self.notices, &other.notices);
@@ -110,6 +123,9 @@ impl fmt::Display for Counts {
             writeln!(f, "{name:<24}{count:>12}")?;
         }
         writeln!(f, "{:<24}{:>12}", "virtual hours", self.virtual_us / 3_600_000_000)?;
+        let mean_s = self.settled_us.0 / self.settled.max(1) / 1_000_000;
+        let longest_s = self.settled_us.1 / 1_000_000;
+        writeln!(f, "{:<24}{mean_s:>10} s, {longest_s} s at most", "settled within")?;
         writeln!(f, "faults and attacks")?;
         for (event, count) in &self.events {
             writeln!(f, "  {event:<38}{count:>12}")?;

@@ -74,8 +74,7 @@ fn start(arguments: &Arguments) -> anyhow::Result<u64> {
         }
     });
     let totals = totals.into_inner().unwrap_or_else(|poisoned| poisoned.into_inner());
-    let cpu = clock_gettime(ClockId::ProcessCPUTime);
-    let cpu_ms = u64::try_from(cpu.tv_sec * 1000 + cpu.tv_nsec / 1_000_000).unwrap_or(0);
+    let cpu = cpu_time(ClockId::ProcessCPUTime);
     print!("{}", totals.counts);
     let last =
         arguments.seed.saturating_add(next.load(Ordering::Relaxed).min(arguments.count)).saturating_sub(1);
@@ -88,8 +87,8 @@ fn start(arguments: &Arguments) -> anyhow::Result<u64> {
     println!(
         "{:.1} s, {:.1} s of processor time, {} ms of it a seed; the slowest, {}, took {} ms",
         start.elapsed().as_secs_f64(),
-        Duration::from_millis(cpu_ms).as_secs_f64(),
-        cpu_ms / totals.seeds.max(1),
+        cpu.as_secs_f64(),
+        cpu.as_millis() / u128::from(totals.seeds.max(1)),
         totals.slowest.1,
         totals.slowest.0.as_millis()
     );
@@ -104,9 +103,9 @@ fn work(arguments: &Arguments, start: Instant, next: &AtomicU64, totals: &Mutex<
         }
         let seed = arguments.seed.wrapping_add(number);
         let Ok(options) = options(arguments, seed) else { return };
-        let began = Instant::now();
+        let began = cpu_time(ClockId::ThreadCPUTime);
         let result = run(seed, &options);
-        let took = began.elapsed();
+        let took = cpu_time(ClockId::ThreadCPUTime).saturating_sub(began);
         if let Err(violation) = &result {
             report(arguments, seed, &options, violation);
         }
@@ -123,6 +122,11 @@ fn work(arguments: &Arguments, start: Instant, next: &AtomicU64, totals: &Mutex<
             }
         }
     }
+}
+
+/// How much time the processor has spent, by one of its clocks.
+fn cpu_time(clock: ClockId) -> Duration {
+    Duration::try_from(clock_gettime(clock)).unwrap_or_default()
 }
 
 /// The options of a seed, with what the command line says instead.
