@@ -5,16 +5,18 @@ use std::collections::{BTreeMap, BTreeSet};
 use quarry_core::memory::MemoryStore;
 use quarry_core::network::Network;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{AccountId, Height, TxId};
+use quarry_core::units::{AccountId, Height, NodeId, TxId};
 
 use crate::counts::Counts;
-use crate::machine::{Machine, utc};
+use crate::machine::{Machine, REPLY_TIMEOUT_US, utc};
 use crate::options::{SECOND_US, SKEW_SETTLED_US};
 use crate::violation::{Checker, Violation};
 use crate::world::World;
 
 /// How long a network is watched for its idle rate.
 pub const IDLE_US: u64 = 30 * SECOND_US;
+/// How long a peer that could not be synced with is left alone.
+const BACK_OFF_US: u64 = 30 * SECOND_US;
 /// The most orphans that a node may keep.
 const ORPHANS_MAX: usize = 100;
 /// The most transactions that may wait at a node, those of abandoned blocks included.
@@ -28,7 +30,10 @@ pub fn settled_within_us(world: &World) -> u64 {
     // Blocks of clocks that were ahead are refused until the others' clocks have caught up, and then asked for again.
     let ahead_us = options.offset_max_us().saturating_sub(SKEW_SETTLED_US);
     let blocks = waiting(world) / u64::from(options.block_transactions);
+    // What a flood has left is worked off in at most twice its time: a network at rest needs less than half of it.
+    let backlog_us = 2 * world.backlog() * options.event_us();
     600 * SECOND_US
+        + backlog_us
         + (20 + 2 * blocks) * options.block_interval_us
         + 4 * options.status_interval_us
         + ahead_us
@@ -82,10 +87,7 @@ pub fn check_ledger(store: &MemoryStore, network: &Network) -> Result<(), String
     {
         return Err("the index of transactions is not that of the chain".into());
     }
-    // A chain that is ahead of the clock may have forgotten an id that is young by the clock, so that the transaction
-    // is taken once more. It is too old for the next block and expires.
-    let is_known = |id: &TxId| mined.get(id).is_some_and(indexed);
-    match store.mempool.values().find(|it| is_known(&it.id())) {
+    match store.mempool.values().find(|it| mined.contains_key(&it.id())) {
         Some(both) => Err(format!("transaction {} waits though it is mined", both.id())),
         None => Ok(()),
     }
@@ -185,10 +187,22 @@ impl Resting {
     }
 }
 
-/// How long the last things may take that a network at rest still does.
-pub fn quiet_after_us(world: &World) -> u64 {
-    // A claim of somebody who has fallen silent is asked for in vain once, perhaps after an earlier failure.
-    IDLE_US + 40 * SECOND_US * world.options.adversaries.len() as u64
+/// How long nodes may still ask hostile ones, who have fallen silent, for what those have claimed: each once, and in
+/// vain, when the time that it was left alone for after a failure has passed and something wakes the node.
+pub fn claims_end_within_us(world: &World) -> u64 {
+    let each_us = REPLY_TIMEOUT_US * world.options.adversaries.len() as u64;
+    BACK_OFF_US + each_us + world.options.status_interval_us
+}
+
+/// Whether a node may still ask a hostile one for a chain that is better than its own.
+pub fn has_claims(world: &World) -> bool {
+    let is_hostile = |id: &NodeId| world.options.nodes <= id.0;
+    let nodes = world.machines.iter().filter_map(|machine| Some(&machine.process.as_ref()?.node));
+    let mut claims = nodes.flat_map(|node| {
+        let ahead = node.peers().ids().into_iter().filter(|id| node.peers().is_ahead(*id, node.tip()));
+        ahead.chain(node.syncing())
+    });
+    claims.any(|id| is_hostile(&id))
 }
 
 /// Since [`IDLE_US`] ago nothing was said but how the nodes do, and what waits in vain.

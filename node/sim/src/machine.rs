@@ -15,6 +15,9 @@ use crate::disk::Disk;
 use crate::network::Delivery;
 use crate::options::{self as sim, GENESIS_US, HEAD_START_US, SECOND_US};
 
+/// How long a node waits for a reply.
+pub const REPLY_TIMEOUT_US: u64 = 10 * SECOND_US;
+
 /// One node with its disk and its search.
 pub struct Machine {
     /// Its number.
@@ -129,7 +132,7 @@ impl Machine {
             status_interval_us: self.status_interval_us,
             status_interval_max_us: self.status_interval_us,
             relay_window_us: self.relay_window_us,
-            reply_timeout_us: 10 * SECOND_US,
+            reply_timeout_us: REPLY_TIMEOUT_US,
         }
     }
 

@@ -17,6 +17,9 @@ pub const GENESIS_US: u64 = 1_767_225_600 * SECOND_US;
 /// How old the first block is when the nodes start, so that clocks may be behind.
 pub const HEAD_START_US: u64 = 3600 * SECOND_US;
 
+/// How far ahead of a node's clock a block may be: the rule's limit, said once more.
+pub const AHEAD_MAX_US: u64 = 120 * SECOND_US;
+
 /// How far clocks may be off once faults have ended: any two of them are within the rule's limit then.
 pub const SKEW_SETTLED_US: u64 = 50 * SECOND_US;
 
@@ -70,6 +73,8 @@ pub struct Options {
     pub batch_max: u64,
     /// The time between two transactions.
     pub transaction_interval_us: u64,
+    /// How many transactions in a thousand are paid from an account that needs a signature.
+    pub signed_per_mille: u64,
     /// The time between two crashes.
     pub crash_interval_us: u64,
     /// The time until a crashed node is started again.
@@ -177,6 +182,7 @@ impl Options {
             commit_max_us: 2_000,
             batch_max: 8,
             transaction_interval_us: 0,
+            signed_per_mille: 500,
             crash_interval_us: 0,
             down_us: SECOND_US,
             partition_interval_us: 0,
@@ -255,6 +261,8 @@ impl Options {
             commit_max_us: dice.pick(&[10, 5_000, 200_000]),
             batch_max: dice.pick(&[1, 4, 64]),
             transaction_interval_us: dice.pick(&[beat / 2, 2 * beat, 10 * beat]),
+            // Signatures take most of the processor's time, and one is like another.
+            signed_per_mille: dice.pick(&[20, 100, 300]),
             crash_interval_us: dice.pick(&[0, 5 * beat, 20 * beat, 60 * beat]),
             down_us: dice.pick(&[beat, 10 * beat, 60 * beat]),
             partition_interval_us: dice.pick(&[0, 20 * beat, 60 * beat]),
@@ -272,11 +280,19 @@ impl Options {
         .within_limits(dice)
     }
 
-    /// With a message limit that the network's rules allow, now and then the smallest.
+    /// With a message limit that the network's rules allow, now and then the smallest, and with disks that are busy for
+    /// half of the time at most when each peer says two things in a status interval: slower ones are never at rest.
     fn within_limits(mut self, dice: &mut Dice) -> Self {
         let least = (2048 + 512 * self.block_transactions).max(16 * 1024);
         self.message_bytes = dice.pick(&[least, self.message_bytes, self.message_bytes]).max(least);
+        let event_max_us = self.status_interval_us / (4 * u64::from(self.members()));
+        self.commit_max_us = self.commit_max_us.min(event_max_us * (1 + self.batch_max));
         self
+    }
+
+    /// The mean time that a node with much to do takes for an event: those that share a commit share its time.
+    pub fn event_us(&self) -> u64 {
+        self.commit_max_us / (1 + self.batch_max)
     }
 
     /// How many nodes there are, hostile ones included.

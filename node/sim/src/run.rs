@@ -4,7 +4,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     IDLE_US, Resting, check_agreement, check_bounds, check_conservation, check_durability, check_idle,
-    check_ledger, quiet_after_us, settled_within_us,
+    check_ledger, claims_end_within_us, has_claims, settled_within_us,
 };
 use crate::counts::Counts;
 use crate::options::{Options, SECOND_US};
@@ -40,7 +40,7 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         world.run_for(60 * SECOND_US);
         world.end_mining();
     }
-    let bound_us = settled_within_us(world);
+    let (bound_us, began_us) = (settled_within_us(world), world.now_us());
     let is_settled = world.run_until_settled(bound_us);
     audit(world)?;
     check_agreement(world)?;
@@ -48,8 +48,13 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         let text = format!("no rest within {} s after the last fault", bound_us / SECOND_US);
         return Err(Checker::Agreement.failed(text));
     }
+    world.counts.settled(world.now_us() - began_us);
     // Late news of what is settled already.
-    world.run_for(quiet_after_us(world));
+    world.run_for(IDLE_US);
+    let claimed_until_us = world.now_us() + claims_end_within_us(world);
+    while has_claims(world) && world.now_us() < claimed_until_us {
+        world.run_for(SECOND_US);
+    }
     let before = Resting::of(world);
     world.run_for(IDLE_US);
     check_idle(world, &before)?;

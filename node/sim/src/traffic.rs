@@ -3,7 +3,7 @@
 use std::sync::Arc;
 
 use quarry_core::message::Message;
-use quarry_core::network::Network;
+use quarry_core::network::{Account, Network};
 use quarry_core::transaction::{Payment, Transaction};
 use quarry_core::units::{Amount, NodeId};
 
@@ -17,12 +17,13 @@ use crate::options::secret_key;
 pub struct Traffic {
     dice: Dice,
     network: Arc<Network>,
+    signed_per_mille: u64,
 }
 
 impl Traffic {
     /// Traffic for a network.
-    pub fn new(seed: u64, network: &Arc<Network>) -> Self {
-        Self { dice: Dice::new(seed, 2), network: Arc::clone(network) }
+    pub fn new(seed: u64, network: &Arc<Network>, signed_per_mille: u64) -> Self {
+        Self { dice: Dice::new(seed, 2), network: Arc::clone(network), signed_per_mille }
     }
 
     /// How long until the next transaction.
@@ -33,19 +34,15 @@ impl Traffic {
     /// A payment between two accounts. Some are more than the payer has.
     pub fn transaction(&mut self, now_us: u64) -> Transaction {
         let accounts = &self.network.accounts;
-        let count = accounts.len() as u64;
-        let from = self.dice.below(count);
-        let to = (from + 1 + self.dice.below(count - 1)) % count;
-        let account = |number: u64| &accounts[usize::try_from(number).expect("an index")];
+        let is_open = !self.dice.chance(self.signed_per_mille);
+        let payers: Vec<&Account> = accounts.iter().filter(|account| account.open == is_open).collect();
+        let from = self.dice.pick(&payers);
+        let payees: Vec<&Account> = accounts.iter().filter(|account| account.id != from.id).collect();
+        let to = self.dice.pick(&payees);
         let cents =
             if self.dice.chance(100) { self.dice.between(1, 20_000) } else { self.dice.between(1, 200) };
-        let payment = Payment {
-            from: account(from).id,
-            to: account(to).id,
-            amount: Amount(cents),
-            timestamp: utc(now_us, 0),
-        };
-        match account(from).name.strip_prefix("keyed") {
+        let payment = Payment { from: from.id, to: to.id, amount: Amount(cents), timestamp: utc(now_us, 0) };
+        match from.name.strip_prefix("keyed") {
             Some(number) => {
                 let number = number.parse().expect("keyed accounts are numbered");
                 Transaction::signed(&self.network.id, payment, &secret_key(number))

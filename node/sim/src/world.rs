@@ -130,7 +130,7 @@ impl World {
         let adversary = |(attack, number): (&_, _)| Adversary::new(seed, NodeId(number), *attack, &network);
         let mut world = Self {
             wires: Network::new(seed, &options),
-            traffic: Traffic::new(seed, &network),
+            traffic: Traffic::new(seed, &network, options.signed_per_mille),
             adversaries: kinds.map(adversary).collect(),
             faults: Faults::new(seed, &options),
             watch: Watch::new(&network, machines.len()),
@@ -256,9 +256,26 @@ impl World {
         }
     }
 
+    /// How many messages wait for the node that most wait for, or are on their way there.
+    pub fn backlog(&self) -> u64 {
+        let inbox = |machine: &Machine| machine.process.as_ref().map_or(0, |it| it.inbox.len() as u64);
+        let mut waiting: Vec<u64> = self.machines.iter().map(inbox).collect();
+        for Reverse(entry) in &self.agenda {
+            if let Doing::Arrive(mail) = &entry.doing
+                && let Some(count) = waiting.get_mut(usize::from(mail.to.0))
+            {
+                *count += 1;
+            }
+        }
+        waiting.into_iter().max().unwrap_or(0)
+    }
+
     fn is_settled(&self) -> bool {
-        let is_idle =
-            |process: &Process| process.batch.is_none() && (process.search.is_none() || !self.is_mining_on);
+        // Who is fetching a chain does not mine meanwhile, and perhaps goes on after it.
+        let is_idle = |process: &Process| {
+            let is_searching = process.search.is_some() && self.is_mining_on;
+            process.batch.is_none() && !is_searching && process.node.syncing().is_none()
+        };
         let are_idle = self.machines.iter().all(|it| it.process.as_ref().is_some_and(is_idle));
         are_idle && self.tips().len() == 1
     }

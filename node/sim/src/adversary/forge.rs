@@ -11,10 +11,7 @@ use quarry_core::units::{AccountId, Hash, NodeId, Timestamp};
 
 use super::{Adversary, View};
 use crate::network::Mail;
-use crate::options::SECOND_US;
-
-/// How far ahead of the clock a block may be: the rule's limit, said once more.
-const AHEAD_MAX_US: u64 = 120 * SECOND_US;
+use crate::options::{AHEAD_MAX_US, SECOND_US};
 
 /// What is wrong with a block before the search for its nonce.
 const FLAWS: u64 = 7;

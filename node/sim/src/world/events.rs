@@ -10,6 +10,7 @@ use quarry_core::units::NodeId;
 use super::{Doing, Doom, Entry, World};
 use crate::machine::{Input, Process, Search};
 use crate::network::Mail;
+use crate::options::AHEAD_MAX_US;
 use crate::violation::Checker;
 
 impl World {
@@ -209,9 +210,16 @@ impl World {
     /// Counts a notice, and notes what no honest node gives cause to.
     fn listen(&mut self, index: usize, notice: &Notice) {
         self.counts.notice(notice);
-        // Clocks that are far apart, or a hostile block at the limit, make honest nodes disagree for a while.
-        let is_far_ahead =
-            |error: &BlockError| matches!(error, BlockError::Header(HeaderError::TooFarAhead { .. }));
+        // An honest node took the block by a clock of its own. So it is ahead of the limit by no more than two clocks can
+        // differ, which with clocks that are right is nothing.
+        let apart_us = 2 * self.options.offset_max_us();
+        let is_far_ahead = |error: &BlockError| match error {
+            BlockError::Header(HeaderError::TooFarAhead { timestamp, now, .. }) => {
+                let limit_us = now.micros() + AHEAD_MAX_US;
+                timestamp.micros().checked_sub(limit_us).is_some_and(|ahead_us| ahead_us <= apart_us)
+            }
+            _ => false,
+        };
         let culprit: Option<Option<NodeId>> = match notice {
             Notice::MessageRefused { from, .. } | Notice::SenderMismatch { from, .. } => Some(*from),
             Notice::TooManyRequests(from) => Some(Some(*from)),

@@ -20,11 +20,6 @@ const BACKUP_AGE_PER_MILLE: u64 = 800;
 /// The time between two blocks once faults have ended, at most, so that what waits is mined soon.
 const BLOCK_SETTLED_US: u64 = 2 * SECOND_US;
 
-/// How long a commit takes once faults have ended, at most.
-const COMMIT_SETTLED_US: u64 = 5_000;
-/// How many events may share a commit once faults have ended, at least.
-const BATCH_SETTLED_MIN: u64 = 64;
-
 impl Faults {
     pub(super) fn new(seed: u64, options: &Options) -> Self {
         let nodes = usize::from(options.nodes);
@@ -65,9 +60,6 @@ impl World {
         self.faults.absent_until_us.fill(0);
         self.wires.calm_down();
         self.options.block_interval_us = self.options.block_interval_us.min(BLOCK_SETTLED_US);
-        // Disks are fast from here on: what a flood has left in an inbox is worked off.
-        self.options.commit_max_us = self.options.commit_max_us.min(COMMIT_SETTLED_US);
-        self.options.batch_max = self.options.batch_max.max(BATCH_SETTLED_MIN);
         self.join();
         for index in 0..self.machines.len() {
             let limit = i64::try_from(SKEW_SETTLED_US).expect("a minute");

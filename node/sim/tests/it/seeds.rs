@@ -88,14 +88,6 @@ fn further_seeds_of_six_hours() {
     check(further(1, 40).map(|seed| (seed, Options::lasting(seed, 6))));
 }
 
-/// A hostile block was ahead of the clocks by more than the window, so the index forgot a transaction that was young by
-/// the clock; a node took it once more, and the replay complained that it waits though it is mined. It never can be
-/// mined again: it is too old for the next block, and it expires.
-#[test]
-fn a_chain_ahead_of_the_clock_forgets_early() {
-    check(std::iter::once((3101, Options::from_seed(3101))));
-}
-
 #[test]
 fn a_seed_tells_everything() {
     let history = |seed: u64| {
