@@ -49,8 +49,8 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         return Err(Checker::Agreement.failed(text));
     }
     world.counts.settled(world.now_us() - began_us);
-    // Late news of what is settled already.
-    world.run_for(IDLE_US);
+    // Late news of what is settled already, and a word from everybody, so that nobody seems silent.
+    world.run_for(IDLE_US.max(2 * world.options.status_interval_us));
     let claimed_until_us = world.now_us() + claims_end_within_us(world);
     while has_claims(world) && world.now_us() < claimed_until_us {
         world.run_for(SECOND_US);

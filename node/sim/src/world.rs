@@ -271,12 +271,18 @@ impl World {
     }
 
     fn is_settled(&self) -> bool {
-        // Who is fetching a chain does not mine meanwhile, and perhaps goes on after it.
-        let is_idle = |process: &Process| {
+        // Who is fetching a chain does not mine meanwhile, and perhaps goes on after it. Of many nodes one always writes,
+        // but not what changes the chain or what waits.
+        let is_idle = |machine: &Machine, process: &Process| {
+            let (node, store) = (&process.node, machine.disk.read());
             let is_searching = process.search.is_some() && self.is_mining_on;
-            process.batch.is_none() && !is_searching && process.node.syncing().is_none()
+            let is_durable =
+                Some(node.tip().hash) == store.tip && node.mempool().len() == store.mempool.len();
+            let has_worked_off = process.inbox.len() <= 2 * usize::from(self.options.members());
+            is_durable && has_worked_off && !is_searching && node.syncing().is_none()
         };
-        let are_idle = self.machines.iter().all(|it| it.process.as_ref().is_some_and(is_idle));
+        let are_idle =
+            self.machines.iter().all(|it| it.process.as_ref().is_some_and(|process| is_idle(it, process)));
         are_idle && self.tips().len() == 1
     }
 
