@@ -7,7 +7,7 @@ use quarry_core::effect::{Effect, Event, Now};
 use quarry_core::header::Header;
 use quarry_core::message::Message;
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::store::{Changes, Store};
 use quarry_core::transaction::{Payment, Transaction, public_key};
 use quarry_core::units::{AccountId, Amount, Hash, Height, NodeId};
@@ -103,6 +103,7 @@ impl Chain {
             status_interval_max_us: 1_000_000,
             relay_window_us: 1_000_000,
             reply_timeout_us: 1_000_000,
+            mesh_max: MESH_MAX,
         };
         Node::open(Arc::clone(&self.network), options, store, self.now()).expect("the store can be read")
     }

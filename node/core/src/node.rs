@@ -7,6 +7,7 @@
 
 mod blocks;
 mod contacts;
+mod gossip;
 mod syncing;
 mod transactions;
 
@@ -15,6 +16,10 @@ use alloc::sync::Arc;
 use alloc::vec;
 use alloc::vec::Vec;
 
+use rand_chacha::ChaCha8Rng;
+use rand_chacha::rand_core::SeedableRng;
+
+pub use self::gossip::{EXCHANGES, MESH_MAX, fan_out};
 use crate::chain::{self, Tip};
 use crate::effect::{Effect, Event, Notice, Now};
 use crate::mempool::Mempool;
@@ -49,6 +54,8 @@ pub struct Options {
     pub relay_window_us: u64,
     /// How long it waits for a reply, in microseconds.
     pub reply_timeout_us: u64,
+    /// Up to how many peers it tells all of them what is new, rather than a few who tell others: [`MESH_MAX`].
+    pub mesh_max: usize,
 }
 
 /// A node of the network.
@@ -68,6 +75,8 @@ pub struct Node<S> {
     relay: Relay,
     mining: Mining,
     nonces: u64,
+    /// Whom to tell.
+    draws: ChaCha8Rng,
     status_due_us: u64,
     /// How long the wait was that ends then.
     status_wait_us: u64,
@@ -130,6 +139,7 @@ impl<S: Store> Node<S> {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
             status_wait_us: options.status_interval_us,
+            draws: ChaCha8Rng::seed_from_u64(options.seed),
             options,
             store,
             pending,
@@ -175,7 +185,8 @@ impl<S: Store> Node<S> {
             Event::Tick => {}
             Event::Stopping => {
                 let message = Message::Bye { from: self.options.id, nonce: self.fresh_nonce() };
-                self.broadcast(&message, None, effects);
+                let audience = self.audience();
+                self.send_all(audience, &message, None, effects);
                 return Ok(());
             }
         }
@@ -312,11 +323,6 @@ impl<S: Store> Node<S> {
     fn send(&self, to: NodeId, message: &Message, effects: &mut Vec<Effect>) {
         let (bytes, bulk) = (message.encode(&self.network).into(), message.is_bulk());
         effects.push(Effect::Send { to, bytes, bulk, announcement: None });
-    }
-
-    /// Sends a message to all peers that listen.
-    fn broadcast(&self, message: &Message, announcement: Option<u64>, effects: &mut Vec<Effect>) {
-        self.send_all(self.peers.listening(), message, announcement, effects);
     }
 
     fn send_all(

@@ -1,7 +1,7 @@
 //! The other nodes: who is there and listens, where each stands, how far away it is, and how much each may ask.
 //! Invariant: what is kept of nodes that the transport has not listed is bounded, whoever they say they are.
 
-use alloc::collections::BTreeMap;
+use alloc::collections::{BTreeMap, BTreeSet};
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -119,6 +119,22 @@ impl Peer {
         self.round_trip.map(|it| it.smoothed_us / 2)
     }
 
+    /// Counts a round; answers what its silence gives cause to.
+    fn silent_round(&mut self, elapsed_us: u64) -> Option<Due> {
+        // The first round after a word from it, or after its arrival, follows no silence yet.
+        let rounds = self.silent_rounds;
+        self.silent_rounds += 1;
+        let silent_us = elapsed_us.saturating_sub(self.silent_since_us);
+        if PARK_ROUNDS <= rounds && PARK_AFTER_US <= silent_us {
+            self.park(elapsed_us);
+            return Some(Due::Park);
+        }
+        (SUSPECT_ROUNDS <= rounds).then(|| {
+            self.liveness = Liveness::Suspect;
+            Due::Ask
+        })
+    }
+
     fn park(&mut self, elapsed_us: u64) {
         self.liveness = Liveness::Parked;
         self.probed_us = elapsed_us;
@@ -140,6 +156,11 @@ impl Peers {
     /// All of them by number.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.all.iter().map(|(id, peer)| (*id, peer))
+    }
+
+    /// How many of them the transport has listed, which strangers cannot change.
+    pub fn listed(&self) -> usize {
+        self.all.values().filter(|peer| peer.is_listed).count()
     }
 
     /// Their numbers.
@@ -222,24 +243,47 @@ impl Peers {
                 }
                 continue;
             }
-            // The first round after a word from it, or after its arrival, follows no silence yet.
-            let rounds = peer.silent_rounds;
-            peer.silent_rounds += 1;
-            let silent_us = elapsed_us.saturating_sub(peer.silent_since_us);
-            if PARK_ROUNDS <= rounds && PARK_AFTER_US <= silent_us {
-                peer.park(elapsed_us);
-                due.push((*id, Due::Park));
+            let is_in_turn = self.turn == Some(*id);
+            let otherwise = if is_in_turn { Due::Ask } else { Due::Tell };
+            due.push((*id, peer.silent_round(elapsed_us).unwrap_or(otherwise)));
+        }
+        self.forget_unlisted();
+        due
+    }
+
+    /// Counts a round in which only the next few peers in turn are asked where they stand, besides those who were and
+    /// have been silent since. Silence counts from the first question, as nobody tells everybody anything.
+    pub fn exchanges(&mut self, elapsed_us: u64, count: usize) -> Vec<(NodeId, Due)> {
+        let ids = self.ids();
+        let next = ids.partition_point(|id| self.turn.is_some_and(|turn| *id <= turn));
+        let in_turn: BTreeSet<NodeId> =
+            ids.iter().cycle().skip(next).take(count.min(ids.len())).copied().collect();
+        self.turn = ids.get((next + in_turn.len() + ids.len() - 1) % ids.len().max(1)).copied();
+        let mut due = Vec::new();
+        for (id, peer) in &mut self.all {
+            let is_in_turn = in_turn.contains(id);
+            if peer.liveness == Liveness::Parked {
+                if is_in_turn && PROBE_INTERVAL_US <= elapsed_us.saturating_sub(peer.probed_us) {
+                    peer.probed_us = elapsed_us;
+                    due.push((*id, Due::Ask));
+                }
                 continue;
             }
-            let is_suspect = SUSPECT_ROUNDS <= rounds;
-            if is_suspect {
-                peer.liveness = Liveness::Suspect;
+            if peer.silent_rounds == 0 && !is_in_turn {
+                continue;
             }
-            due.push((*id, if is_suspect || self.turn == Some(*id) { Due::Ask } else { Due::Tell }));
+            if peer.silent_rounds == 0 {
+                peer.silent_since_us = elapsed_us;
+            }
+            due.push((*id, peer.silent_round(elapsed_us).unwrap_or(Due::Ask)));
         }
-        // Who was never on the transport's list is not there to come back.
-        self.all.retain(|_, peer| peer.is_listed || peer.liveness != Liveness::Parked);
+        self.forget_unlisted();
         due
+    }
+
+    /// Who was never on the transport's list is not there to come back.
+    fn forget_unlisted(&mut self) {
+        self.all.retain(|_, peer| peer.is_listed || peer.liveness != Liveness::Parked);
     }
 
     /// Notes that a status that wants a reply is on its way. One that is waited for already is not given up for it, or

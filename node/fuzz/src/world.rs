@@ -9,7 +9,7 @@ use quarry_core::header::Header;
 use quarry_core::memory::MemoryStore;
 use quarry_core::message::{Message, Status};
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::target::{Bits, Work};
 use quarry_core::transaction::{Payment, Transaction, public_key};
 use quarry_core::units::{AccountId, Amount, Hash, Height, NodeId, Timestamp};
@@ -142,6 +142,7 @@ impl World {
             status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
             reply_timeout_us: 10 * SECOND_US,
+            mesh_max: MESH_MAX,
         };
         let node = Node::open(Arc::clone(&self.network), options, self.store.clone(), self.now);
         let mut node = node.expect("a store in memory can be read");

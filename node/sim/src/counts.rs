@@ -30,6 +30,8 @@ pub struct Counts {
     pub found: u64,
     /// Sent messages by kind.
     pub messages: BTreeMap<String, u64>,
+    /// Their bytes by kind.
+    pub bytes: BTreeMap<&'static str, u64>,
     /// Reorganisations by how many blocks were abandoned.
     pub reorganisations: BTreeMap<usize, u64>,
     /// Notices by kind, and for failures by reason.
@@ -61,6 +63,7 @@ impl Counts {
     /// Counts a message.
     pub fn message(&mut self, bytes: &[u8]) {
         let kind = message_kind(bytes);
+        *self.bytes.entry(kind).or_default() += bytes.len() as u64;
         match self.messages.get_mut(kind) {
             Some(count) => *count += 1,
             None => *self.messages.entry(kind.to_string()).or_default() += 1,
@@ -76,6 +79,16 @@ impl Counts {
     pub fn settled(&mut self, took_us: u64) {
         self.settled += 1;
         self.settled_us = (self.settled_us.0 + took_us, self.settled_us.1.max(took_us));
+    }
+
+    /// Messages and transactions since an earlier time.
+    pub fn since(&self, earlier: &Self) -> Self {
+        let mut counts = self.clone();
+        counts.transactions -= earlier.transactions;
+        counts.found -= earlier.found;
+        subtract_all(&mut counts.messages, &earlier.messages);
+        subtract_all(&mut counts.bytes, &earlier.bytes);
+        counts
     }
 
     /// These counts and others.
@@ -100,6 +113,7 @@ impl Counts {
         }
         self.settled_us.1 = self.settled_us.1.max(other.settled_us.1);
         add_all(&mut self.messages, &other.messages);
+        add_all(&mut self.bytes, &other.bytes);
         add_all(&mut self.reorganisations, &other.reorganisations);
         add_all(&mut self.notices, &other.notices);
         add_all(&mut self.events, &other.events);
@@ -160,6 +174,14 @@ pub fn message_kind(bytes: &[u8]) -> &'static str {
 fn add_all<K: Ord + Clone>(sums: &mut BTreeMap<K, u64>, counts: &BTreeMap<K, u64>) {
     for (key, count) in counts {
         *sums.entry(key.clone()).or_default() += count;
+    }
+}
+
+fn subtract_all<K: Ord>(counts: &mut BTreeMap<K, u64>, earlier: &BTreeMap<K, u64>) {
+    for (key, count) in earlier {
+        if let Some(it) = counts.get_mut(key) {
+            *it -= count;
+        }
     }
 }
 

@@ -35,3 +35,5 @@ pub mod checkers;
 pub mod run;
 
 pub mod shrink;
+
+pub mod scale;

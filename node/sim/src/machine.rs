@@ -30,7 +30,9 @@ pub struct Machine {
     pub process: Option<Process>,
     network: Arc<Network>,
     status_interval_us: u64,
+    status_interval_max_us: u64,
     relay_window_us: u64,
+    mesh_max: usize,
     mine_empty: bool,
     lives: u64,
 }
@@ -91,7 +93,9 @@ impl Machine {
             process: None,
             network: Arc::clone(network),
             status_interval_us: options.status_interval_us,
+            status_interval_max_us: options.status_interval_max_us,
             relay_window_us: options.relay_window_us,
+            mesh_max: options.mesh_max,
             mine_empty: options.mine_empty,
             lives: 0,
         }
@@ -130,9 +134,10 @@ impl Machine {
             mine_empty: self.mine_empty,
             seed,
             status_interval_us: self.status_interval_us,
-            status_interval_max_us: self.status_interval_us,
+            status_interval_max_us: self.status_interval_max_us,
             relay_window_us: self.relay_window_us,
             reply_timeout_us: REPLY_TIMEOUT_US,
+            mesh_max: self.mesh_max,
         }
     }
 

@@ -2,6 +2,7 @@
 //! Invariant: an [`Options`] has a text form from which the same run can be made again.
 
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
+use quarry_core::node::MESH_MAX;
 use quarry_core::transaction::public_key;
 use quarry_core::units::{Amount, Timestamp};
 use serde::{Deserialize, Serialize};
@@ -45,8 +46,12 @@ pub struct Options {
     pub message_bytes: u32,
     /// How often a node tells its peers where it stands.
     pub status_interval_us: u64,
+    /// How seldom it does so in the end while its tip rests.
+    pub status_interval_max_us: u64,
     /// How long a node collects transactions before it relays them.
     pub relay_window_us: u64,
+    /// Up to how many peers a node tells all of them what is new.
+    pub mesh_max: usize,
     /// How far a node's clock is off, at most, to either side.
     pub skew_max_us: u64,
     /// The time between two steps of some node's clock.
@@ -168,7 +173,9 @@ impl Options {
             block_transactions: 50,
             message_bytes: 256 * 1024,
             status_interval_us: 5 * SECOND_US,
+            status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
+            mesh_max: MESH_MAX,
             skew_max_us: 0,
             clock_step_interval_us: 0,
             clock_step_max_us: 0,
@@ -243,7 +250,9 @@ impl Options {
             block_transactions: dice.pick(&[1, 8, 28, 50, 400]),
             message_bytes: 256 * 1024,
             status_interval_us: dice.pick(&[5, 5, 30]) * second.max(beat / 5),
+            status_interval_max_us: 0,
             relay_window_us: dice.pick(&[second / 10, second, 5 * second]),
+            mesh_max: MESH_MAX,
             skew_max_us,
             clock_step_interval_us: if clock_step_max_us == 0 {
                 0
@@ -281,12 +290,15 @@ impl Options {
     }
 
     /// With a message limit that the network's rules allow, now and then the smallest, and with disks that are busy for
-    /// half of the time at most when each peer says two things in a status interval: slower ones are never at rest.
+    /// half of the time at most when each peer says two things in a status interval: slower ones are never at rest. Some
+    /// small networks gossip, too.
     fn within_limits(mut self, dice: &mut Dice) -> Self {
         let least = (2048 + 512 * self.block_transactions).max(16 * 1024);
         self.message_bytes = dice.pick(&[least, self.message_bytes, self.message_bytes]).max(least);
         let event_max_us = self.status_interval_us / (4 * u64::from(self.members()));
         self.commit_max_us = self.commit_max_us.min(event_max_us * (1 + self.batch_max));
+        self.status_interval_max_us = self.status_interval_us;
+        self.mesh_max = dice.pick(&[0, 3, MESH_MAX, MESH_MAX]);
         self
     }
 

@@ -6,7 +6,7 @@ use std::sync::Arc;
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
 use quarry_core::network::Network;
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::units::{AccountId, Amount, NodeId};
 use tracing::{info, warn};
 
@@ -60,6 +60,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         status_interval_max_us: connection.cadence.status_interval_max_us,
         relay_window_us: connection.cadence.relay_window_us,
         reply_timeout_us: REPLY_TIMEOUT_US,
+        mesh_max: MESH_MAX,
     };
     let mut node = Node::open(Arc::clone(&network), options, store, clock.now())
         .with_context(|| format!("opening {}", directory.store(id).display()))?;

@@ -38,7 +38,11 @@ impl<S: Store> Node<S> {
         let hash = block.header.hash();
         let error = match check_block(block, &self.network) {
             Ok(block) => match self.check_worth(&block)? {
-                Ok(()) => return self.accept(now, from, block, effects).map(drop),
+                Ok(()) => {
+                    let before = self.tip.hash;
+                    drop(self.accept(now, from, block, effects)?);
+                    return self.pass_on(&before, effects);
+                }
                 Err(error) => error,
             },
             Err(error) => error,
@@ -95,7 +99,7 @@ impl<S: Store> Node<S> {
         Ok(())
     }
 
-    /// Sends a block of the outbox to all peers that listen; the others fetch it when they are back.
+    /// Sends a block of the outbox to the peers; those that do not listen fetch it when they are back.
     pub(super) fn announce(
         &mut self,
         number: u64,
@@ -107,8 +111,8 @@ impl<S: Store> Node<S> {
             return Ok(());
         }
         let Some(block) = self.overlay().block(hash)? else { return Ok(()) };
-        let message = Message::Block(block);
-        self.broadcast(&message, Some(number), effects);
+        let audience = self.audience();
+        self.send_all(audience, &Message::Block(block), Some(number), effects);
         Ok(())
     }
 

@@ -6,7 +6,7 @@
 
 use alloc::vec::Vec;
 
-use super::Node;
+use super::{EXCHANGES, Node, fan_out};
 use crate::effect::{Effect, Notice, Now};
 use crate::message::{Message, Status};
 use crate::peers::{Due, PROBE_INTERVAL_US};
@@ -28,8 +28,8 @@ impl<S: Store> Node<S> {
         let others: Vec<_> = members.iter().copied().filter(|id| *id != self.options.id).collect();
         let (joined, gone) = self.peers.update(&others, now.elapsed_us);
         effects.extend(gone.into_iter().map(|id| Effect::Tell(Notice::PeerLeft(id))));
-        for id in joined {
-            effects.push(Effect::Tell(Notice::PeerJoined(id)));
+        effects.extend(joined.iter().map(|id| Effect::Tell(Notice::PeerJoined(*id))));
+        for id in self.to_welcome(joined) {
             self.ask_status(now, &[id], effects);
         }
         if core::mem::take(&mut self.reannounce) {
@@ -39,6 +39,19 @@ impl<S: Store> Node<S> {
             }
         }
         Ok(())
+    }
+
+    /// Which of the nodes that are new here to ask where they stand. Of many, those who come to a network ask some; those
+    /// who were there wait for their turn, or each that comes would be asked by all.
+    fn to_welcome(&mut self, joined: Vec<NodeId>) -> Vec<NodeId> {
+        if self.is_mesh() {
+            joined
+        } else if joined.len() == self.peers.listed() {
+            let count = fan_out(joined.len());
+            self.draw(joined, count)
+        } else {
+            Vec::new()
+        }
     }
 
     /// Notes that a peer has sent a message, before that is looked at. One that was parked learns where this node
@@ -97,7 +110,11 @@ impl<S: Store> Node<S> {
     /// Tells the peers where this node stands, and parks those that have been silent for too long.
     pub(super) fn status_round(&mut self, now: Now, effects: &mut Vec<Effect>) {
         let (mut told, mut asked) = (Vec::new(), Vec::new());
-        for (id, due) in self.peers.round(now.elapsed_us) {
+        let round = match self.is_mesh() {
+            true => self.peers.round(now.elapsed_us),
+            false => self.peers.exchanges(now.elapsed_us, EXCHANGES),
+        };
+        for (id, due) in round {
             match due {
                 Due::Tell => told.push(id),
                 Due::Ask => asked.push(id),

@@ -1,7 +1,7 @@
 //! How a node takes transactions and sends them on.
 //!
-//! Every waiting transaction has a time at which it is sent to all peers: soon where a client brought it, much later
-//! where a peer did, who then has told everybody. All these times are ends of the node's windows, so that it sends at
+//! Every waiting transaction has a time at which it is sent to the peers: soon where a client brought it, much later
+//! where a peer did who has told everybody, soon again where it told a few (`gossip.rs`). All these times are ends of the node's windows, so that it sends at
 //! most one batch in each, however many clients there are. Hearing a transaction from a peer puts it off, so that of the
 //! nodes a client told only one or two speak; and because it is repeated until it is mined, no loss is for good.
 //! Invariant: at most [`RELAY_AGAIN_US`] is added to a wait by what peers say.
@@ -59,7 +59,7 @@ impl<S: Store> Node<S> {
             let verified = (all_valid && was_in_batch).then_some(());
             if let Err(error) = self.admit(now, from, transaction, verified, effects)? {
                 if error == TransactionError::AlreadyPending && from.is_some() {
-                    self.relay.put_off(id, now.elapsed_us);
+                    self.heard_again(now, id);
                     continue;
                 }
                 effects.push(Effect::Tell(Notice::TransactionRefused { from, id, error }));
@@ -111,8 +111,12 @@ impl<S: Store> Node<S> {
     }
 
     fn broadcast_transactions(&mut self, batch: Vec<Transaction>, effects: &mut Vec<Effect>) {
-        self.broadcast(&Message::Transactions(batch), None, effects);
-        self.peers.transactions_sent();
+        let audience = self.audience();
+        self.send_all(audience, &Message::Transactions(batch), None, effects);
+        // Where few are told, nobody knows who has missed what; it is repeated until it is mined.
+        if self.is_mesh() {
+            self.peers.transactions_sent();
+        }
     }
 
     /// Adds a transaction to the mempool if it keeps the rules. `verified` says that its signature is known to be valid.
@@ -134,11 +138,19 @@ impl<S: Store> Node<S> {
         self.mempool.insert(Arc::new(transaction), &mut self.pending);
         self.mining.outdated = true;
         match from {
-            None => self.relay.soon(id, now.elapsed_us),
-            Some(_) => self.relay.later(id, now.elapsed_us),
+            Some(_) if self.is_mesh() => self.relay.later(id, now.elapsed_us),
+            _ => self.relay.soon(id, now.elapsed_us),
         }
         effects.push(Effect::Tell(Notice::Pending(id)));
         Ok(Ok(()))
+    }
+
+    /// A peer has sent what waits already. Who told everybody need not be repeated; who told a few counts only once this
+    /// node has, too.
+    fn heard_again(&mut self, now: Now, id: TxId) {
+        if self.is_mesh() || !self.relay.is_due_soon(&id, now.elapsed_us) {
+            self.relay.put_off(id, now.elapsed_us);
+        }
     }
 
     /// Every rule except for the signature.
@@ -208,6 +220,11 @@ impl Relay {
         let Some(Wait { due_us, latest_us }) = self.waits.get(&id).copied() else { return };
         let again_us = self.end_after(elapsed_us + RELAY_AGAIN_US - 1).min(latest_us);
         self.set(id, Wait { due_us: due_us.max(again_us), latest_us });
+    }
+
+    /// Whether a transaction is sent on when this window ends.
+    pub(super) fn is_due_soon(&self, id: &TxId, elapsed_us: u64) -> bool {
+        self.waits.get(id).is_some_and(|wait| wait.due_us <= self.end_after(elapsed_us))
     }
 
     pub(super) fn forget(&mut self, id: &TxId) {

@@ -312,6 +312,7 @@ fn a_store_of_another_network_is_refused() {
         status_interval_max_us: SECOND_US,
         relay_window_us: SECOND_US,
         reply_timeout_us: SECOND_US,
+        mesh_max: quarry_core::node::MESH_MAX,
     };
     let store: MemoryStore = rig.store().clone();
     let error = quarry_core::node::Node::open(Arc::new(other), options, store, rig.now).err().unwrap();

@@ -8,7 +8,7 @@ use quarry_core::header::Header;
 use quarry_core::memory::MemoryStore;
 use quarry_core::message::Message;
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::template::Template;
 use quarry_core::transaction::{Authorization, Payment, Transaction};
 use quarry_core::units::{AccountId, Amount, Hash, Height, NodeId, Timestamp, TxId};
@@ -120,6 +120,7 @@ impl Rig {
             status_interval_max_us: 5 * SECOND_US,
             relay_window_us: SECOND_US,
             reply_timeout_us: 10 * SECOND_US,
+            mesh_max: MESH_MAX,
         }
     }
 

@@ -11,7 +11,7 @@ use quarry_core::effect::{Event, Now};
 use quarry_core::header::Header;
 use quarry_core::message::Message;
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::rules::{BlockError, TransactionError};
 use quarry_core::store::{Changes, Record, Status};
 use quarry_core::target::Work;
@@ -166,6 +166,7 @@ pub(super) fn leave(
         status_interval_max_us: 1_000_000,
         relay_window_us: 1_000_000,
         reply_timeout_us: 1_000_000,
+        mesh_max: MESH_MAX,
     };
     let mut node = Node::open(Arc::clone(network), options, store, now).unwrap();
     for message in messages {

@@ -15,7 +15,7 @@ use quarry_core::effect::{Event, Now};
 use quarry_core::memory::MemoryStore;
 use quarry_core::message::Message;
 use quarry_core::network::Network;
-use quarry_core::node::{Node, Options};
+use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::store::{Changes, Store};
 use quarry_core::units::{AccountId, NodeId, TxId};
 use rand::SeedableRng;
@@ -220,6 +220,7 @@ fn commits(network: &Network) -> Vec<Changes> {
         status_interval_max_us: 1_000_000,
         relay_window_us: 1_000_000,
         reply_timeout_us: 1_000_000,
+        mesh_max: MESH_MAX,
     };
     let now = Now { utc: parent.timestamp, elapsed_us: 0 };
     let mut node = Node::open(Arc::clone(&network), options, MemoryStore::default(), now).unwrap();
