@@ -25,10 +25,10 @@ pub const PROBE_INTERVAL_US: u64 = 60_000_000;
 const MINUTE_US: u64 = 60_000_000;
 
 /// The other nodes.
-#[derive(Debug, Default)]
+#[derive(Debug)]
 pub struct Peers {
     all: BTreeMap<NodeId, Peer>,
-    /// Who was asked for a reply last, only to keep its delay fresh.
+    /// Whose turn it was last to be asked for a reply.
     turn: Option<NodeId>,
 }
 
@@ -153,6 +153,11 @@ impl RoundTrip {
 }
 
 impl Peers {
+    /// None yet; the turn begins after the node's own number, so that not all nodes ask the same ones at once.
+    pub fn new(own: NodeId) -> Self {
+        Self { all: BTreeMap::new(), turn: Some(own) }
+    }
+
     /// All of them by number.
     pub fn iter(&self) -> impl Iterator<Item = (NodeId, &Peer)> {
         self.all.iter().map(|(id, peer)| (*id, peer))

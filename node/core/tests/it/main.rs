@@ -6,6 +6,7 @@ mod blocks;
 mod codec;
 mod crashes;
 mod fork_choice;
+mod gossip;
 mod headers;
 mod ledger;
 mod liveness;
