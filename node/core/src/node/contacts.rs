@@ -29,7 +29,7 @@ impl<S: Store> Node<S> {
         let (joined, gone) = self.peers.update(&others, now.elapsed_us);
         effects.extend(gone.into_iter().map(|id| Effect::Tell(Notice::PeerLeft(id))));
         effects.extend(joined.iter().map(|id| Effect::Tell(Notice::PeerJoined(*id))));
-        for id in self.to_welcome(joined) {
+        for id in self.newcomers_to_ask(joined) {
             self.ask_status(now, &[id], effects);
         }
         if core::mem::take(&mut self.reannounce) {
@@ -43,7 +43,7 @@ impl<S: Store> Node<S> {
 
     /// Which of the nodes that are new here to ask where they stand. Of many, those who come to a network ask some; those
     /// who were there wait for their turn, or each that comes would be asked by all.
-    fn to_welcome(&mut self, joined: Vec<NodeId>) -> Vec<NodeId> {
+    fn newcomers_to_ask(&mut self, joined: Vec<NodeId>) -> Vec<NodeId> {
         if self.is_mesh() {
             joined
         } else if joined.len() == self.peers.listed() {
