@@ -1,7 +1,7 @@
 //! The other nodes: who is there and listens, where each stands, how far away it is, and how much each may ask.
 //! Invariant: what is kept of nodes that the transport has not listed is bounded, whoever they say they are.
 
-use alloc::collections::{BTreeMap, BTreeSet};
+use alloc::collections::BTreeMap;
 use alloc::vec::Vec;
 use core::cmp::Reverse;
 
@@ -28,6 +28,8 @@ const MINUTE_US: u64 = 60_000_000;
 #[derive(Debug)]
 pub struct Peers {
     all: BTreeMap<NodeId, Peer>,
+    /// How many of them the transport has listed.
+    listed: usize,
     /// Whose turn it was last to be asked for a reply.
     turn: Option<NodeId>,
 }
@@ -155,7 +157,7 @@ impl RoundTrip {
 impl Peers {
     /// None yet; the turn begins after the node's own number, so that not all nodes ask the same ones at once.
     pub fn new(own: NodeId) -> Self {
-        Self { all: BTreeMap::new(), turn: Some(own) }
+        Self { all: BTreeMap::new(), listed: 0, turn: Some(own) }
     }
 
     /// All of them by number.
@@ -165,7 +167,7 @@ impl Peers {
 
     /// How many of them the transport has listed, which strangers cannot change.
     pub fn listed(&self) -> usize {
-        self.all.values().filter(|peer| peer.is_listed).count()
+        self.listed
     }
 
     /// Their numbers.
@@ -197,6 +199,7 @@ impl Peers {
                 joined.push(*id);
             }
         }
+        self.listed = self.all.len();
         (joined, gone)
     }
 
@@ -261,9 +264,8 @@ impl Peers {
     pub fn exchanges(&mut self, elapsed_us: u64, count: usize) -> Vec<(NodeId, Due)> {
         let ids = self.ids();
         let next = ids.partition_point(|id| self.turn.is_some_and(|turn| *id <= turn));
-        let in_turn: BTreeSet<NodeId> =
-            ids.iter().cycle().skip(next).take(count.min(ids.len())).copied().collect();
-        self.turn = ids.get((next + in_turn.len() + ids.len() - 1) % ids.len().max(1)).copied();
+        let in_turn: Vec<_> = ids.iter().cycle().skip(next).take(count.min(ids.len())).copied().collect();
+        self.turn = in_turn.last().copied().or(self.turn);
         let mut due = Vec::new();
         for (id, peer) in &mut self.all {
             let is_in_turn = in_turn.contains(id);

@@ -1,9 +1,10 @@
 //! How a node takes transactions and sends them on.
 //!
 //! Every waiting transaction has a time at which it is sent to the peers: soon where a client brought it, much later
-//! where a peer did who has told everybody, soon again where it told a few (`gossip.rs`). All these times are ends of the node's windows, so that it sends at
-//! most one batch in each, however many clients there are. Hearing a transaction from a peer puts it off, so that of the
-//! nodes a client told only one or two speak; and because it is repeated until it is mined, no loss is for good.
+//! where a peer did who has told everybody, and soon where it told a few (`gossip.rs`). All these times are ends of the
+//! node's windows, so that it sends at most one batch in each, however many clients there are. Hearing a transaction
+//! from a peer puts it off, so that of the nodes that a client told only one or two speak; and because it is repeated
+//! until it is mined, no loss is for good.
 //! Invariant: at most [`RELAY_AGAIN_US`] is added to a wait by what peers say.
 
 use alloc::collections::{BTreeMap, BTreeSet};
