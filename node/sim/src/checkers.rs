@@ -4,6 +4,7 @@ use std::collections::{BTreeMap, BTreeSet};
 
 use quarry_core::memory::MemoryStore;
 use quarry_core::network::Network;
+use quarry_core::node::EXCHANGES;
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Height, NodeId, TxId};
 
@@ -215,8 +216,8 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
     for (kind, count) in &counts.messages {
         let sent = count - earlier.messages.get(kind).unwrap_or(&0);
         let most = match kind.as_str() {
-            // Each node asks one peer in turn for a reply.
-            "status" => nodes * (others + 1) * rounds,
+            // Each node asks one peer in turn for a reply, or some are asked and each of them replies.
+            "status" => nodes * (others + 1).max(2 * EXCHANGES as u64) * rounds,
             "transactions" => others * before.waiting.max(waiting(world)),
             _ => 0,
         };
