@@ -23,6 +23,9 @@ use crate::traffic::Traffic;
 use crate::violation::Violation;
 use crate::watch::Watch;
 
+/// For how many seconds nothing may be left to do: between two blocks a node searches nothing for a moment.
+const SETTLED_S: u64 = 3;
+
 /// A simulated network and its clients.
 pub struct World {
     /// What it is like.
@@ -177,13 +180,12 @@ impl World {
     /// Lets time pass until all nodes have one tip and nothing is left to mine, or for so long; answers whether they do.
     pub fn run_until_settled(&mut self, bound_us: u64) -> bool {
         let end_us = self.now_us + bound_us;
-        while self.now_us < end_us && self.violation.is_none() {
+        let mut settled_s = 0;
+        while self.now_us < end_us && self.violation.is_none() && settled_s < SETTLED_S {
             self.run_for(SECOND_US);
-            if self.is_settled() {
-                return true;
-            }
+            settled_s = if self.is_settled() { settled_s + 1 } else { 0 };
         }
-        false
+        settled_s == SETTLED_S
     }
 
     /// The tips of all nodes by their disks.
