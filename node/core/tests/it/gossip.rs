@@ -164,7 +164,9 @@ fn who_does_not_answer_is_asked_again_and_then_left_alone() {
     let later = rounds(&mut rig, 44, true);
     assert_eq!(later[42..], [[99, 1], [2, 3]].map(|turn| turn.map(NodeId).into()));
     assert!(later[1..42].iter().all(|asked| !asked.contains(&NodeId(1))));
-    assert_eq!(rig.node.peers().iter().filter(|(_, it)| it.liveness == Liveness::Parked).count(), 0);
+    // The fourth was given up just before all answered, and its turn is next.
+    let parked = rig.node.peers().iter().filter(|(_, it)| it.liveness == Liveness::Parked);
+    assert_eq!(parked.map(|(id, _)| id.0).collect::<Vec<_>>(), [4]);
 }
 
 #[test]
