@@ -6,7 +6,7 @@ use core::fmt;
 use core::iter::Sum;
 use core::ops::Add;
 
-use ethnum::U256;
+use ethnum::{AsU256 as _, U256};
 use serde::{Deserialize, Serialize};
 
 use crate::units::Hash;
@@ -157,6 +157,17 @@ impl Work {
     pub fn as_f64(self) -> f64 {
         self.0.as_f64()
     }
+
+    /// So many hashes, as well as an integer can say it.
+    pub fn from_f64(hashes: f64) -> Self {
+        Self(hashes.as_u256())
+    }
+
+    /// The target that takes so many hashes: floor(2^256 / work), 2^256 - 1 at most.
+    pub fn target(self) -> Target {
+        // The same division as that of `Target::work`.
+        Target(Target(self.0.max(U256::ONE)).work().0)
+    }
 }
 
 impl Add for Work {
@@ -295,5 +306,20 @@ mod tests {
         assert_eq!(Target(U256::MAX).work(), Work(U256::ONE));
         assert_eq!(Target(U256::ONE).work(), Work(U256::MAX));
         assert_eq!(Target(U256::from(3_u32)).work(), Work(U256::MAX / 3));
+    }
+
+    #[test]
+    fn a_number_of_hashes_has_a_target() {
+        for zeros in 1..=63 {
+            let hashes = 16_f64.powi(i32::try_from(zeros).unwrap());
+            assert_eq!(Work::from_f64(hashes).target().bits(), Bits::from_zeros(zeros).unwrap());
+        }
+        let work = Work::from_f64(123_456_789.0);
+        let ratio = work.target().bits().target().unwrap().work().as_f64() / work.as_f64();
+        assert!((ratio - 1.0).abs() < 1e-4, "{ratio}");
+        for nothing in [0.0, -1.0, f64::NAN] {
+            assert_eq!(Work::from_f64(nothing).target(), Target(U256::MAX));
+        }
+        assert_eq!(Work::from_f64(f64::INFINITY).target(), Target(U256::ONE));
     }
 }
