@@ -1,5 +1,7 @@
 //! What can be asked of a store, by a command that opens it or by one that asks the node which holds it.
 
+mod seen;
+
 use std::sync::Arc;
 
 use anyhow::{Result, anyhow};
@@ -14,6 +16,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::args::BlockRef;
 use crate::exit::{Exit, OrExit as _};
 use crate::store::Snapshot;
+pub use seen::{BLOCKS_MAX, SeenAnswer};
 
 /// The most blocks or balances of one answer.
 pub const COUNT_MAX: u32 = 1000;
@@ -37,6 +40,11 @@ pub enum Query {
     Balances {
         /// Of this account only.
         account: Option<String>,
+    },
+    /// How the newest blocks were mined.
+    Seen {
+        /// How many of them to look at.
+        blocks: u32,
     },
 }
 
@@ -106,6 +114,7 @@ pub fn answer(store: &Snapshot, network: &Network, query: &Query) -> Result<Box<
         },
         Query::Block(hash) => block(store, network, hash),
         Query::Balances { account } => balances(store, network, account.as_deref()),
+        Query::Seen { blocks } => Ok(to_raw_value(&seen::answer(store, network, *blocks)?)?),
     }
 }
 

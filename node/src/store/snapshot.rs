@@ -137,6 +137,11 @@ impl Snapshot {
             .map_err(|error| malformed("waiting transaction", &sequence, error))
     }
 
+    /// How many blocks there are, those beside the best chain included.
+    pub fn records_len(&self) -> Result<u64, StoreError> {
+        self.records.len().map_err(unreadable)
+    }
+
     pub(super) fn records(
         &self,
     ) -> Result<impl Iterator<Item = Result<(Hash, Record), StoreError>>, StoreError> {
