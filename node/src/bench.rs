@@ -24,7 +24,7 @@ const SAMPLE_S: f64 = 0.04;
 /// How often a search is cancelled to see how long that takes.
 const CANCELS: usize = 200;
 /// No hash is below it, so a search runs to its end.
-const NO_HIT: [u8; 32] = [0; 32];
+pub(crate) const NO_HIT: [u8; 32] = [0; 32];
 /// Lowest hits of [`job`] with five hex zeros, by number of heads; computed once with the sha2 crate alone.
 const ANSWERS: [(usize, Hit); 3] = [
     (1, Hit { nonce: 1617224, head: 0 }),
@@ -137,7 +137,7 @@ fn nonces(hashes_per_s: f64, midstates: usize) -> u64 {
 }
 
 /// A fixed job.
-fn job(heads: usize, target: [u8; 32]) -> Job {
+pub(crate) fn job(heads: usize, target: [u8; 32]) -> Job {
     // At most HEADS_MAX heads, so each has another first byte.
     let heads: Vec<[u8; 64]> =
         (0..heads).map(|head| std::array::from_fn(|i| (head * 31 + i * 7) as u8)).collect();

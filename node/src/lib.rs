@@ -26,6 +26,8 @@ pub mod control;
 
 pub mod mining;
 
+pub mod tune;
+
 pub mod notices;
 
 pub mod printout;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
+use miner::NonceSearch;
 use quarry_core::network::Network;
 use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::units::{AccountId, Amount, NodeId};
@@ -213,8 +214,14 @@ fn miner_account(network: &Network, id: NodeId, named: Option<&str>) -> Result<A
     }
 }
 
-/// Opens the backend that the command line names; none with `--backend none`.
+/// Gets the backend that the command line names to work; none with `--backend none`.
 fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
+    let Some(search) = open_search(args)? else { return Ok(None) };
+    Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
+}
+
+/// Opens the backend that the command line names; none with `--backend none`.
+pub(super) fn open_search(args: &MiningArgs) -> Result<Option<Box<dyn NonceSearch>>> {
     let Some(backend) = args.backend.0 else { return Ok(None) };
     let cpu_limit = args.cpu_limit.0.unwrap_or_else(ec2::cpu_limit);
     let options = miner::Options {
@@ -232,7 +239,7 @@ fn start_mining(args: &MiningArgs) -> Result<Option<Mining>> {
         };
         exit.hinted(error, "`node devices` lists what there is; `--backend cpu` does without")
     })?;
-    Ok(Some(Mining::start(search, args.midstates.map(|it| it.0))?))
+    Ok(Some(search))
 }
 
 fn greet(node: &Node<RedbStore>, directory: &Directory, mining: Option<&Mining>) {

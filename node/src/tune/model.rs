@@ -1,0 +1,166 @@
+//! The formulas: see the module above.
+
+use quarry_core::target::Work;
+use serde::Serialize;
+
+/// Half of all blocks come within so many mean intervals.
+const MEDIAN: f64 = std::f64::consts::LN_2;
+/// 90 % of them within so many.
+const P90: f64 = std::f64::consts::LN_10;
+/// And 99 %.
+const P99: f64 = 2.0 * std::f64::consts::LN_10;
+
+/// A network of which a difficulty makes something.
+#[derive(Debug, Clone, PartialEq)]
+pub struct Conditions {
+    /// Hashes a second of all nodes together.
+    pub hash_rate: f64,
+    /// Each node's share of them; the sum is 1.
+    pub shares: Vec<f64>,
+    /// How many seconds a block takes to another node: one of these, all as likely.
+    pub delays_s: Vec<f64>,
+}
+
+/// What blocks are wanted.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub enum Goal {
+    /// One in so many seconds.
+    Interval(f64),
+    /// So often that this share of them is stale.
+    Stale(f64),
+}
+
+/// Why no difficulty brings what is wanted.
+#[derive(Debug, Clone, Copy, PartialEq, thiserror::Error)]
+pub enum Unattainable {
+    /// Blocks would have to spread faster.
+    #[error(
+        "blocks cannot come every {wanted_s} s: {lost_s:.3} s of each interval are lost while a block spreads"
+    )]
+    TooShort {
+        /// The interval that is wanted.
+        wanted_s: f64,
+        /// [`Conditions::lost_s`].
+        lost_s: f64,
+    },
+    /// No block goes stale.
+    #[error("no block goes stale whatever the difficulty, as one node mines alone or blocks take no time")]
+    NeverStale,
+    /// The smallest difficulty is too much.
+    #[error("that is a block every {hashes:.1} hashes, fewer than the 16 of the smallest difficulty in use")]
+    TooEasy {
+        /// The hashes for a block.
+        hashes: f64,
+    },
+}
+
+/// What a difficulty brings.
+#[derive(Debug, Clone, Copy, PartialEq, Serialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Outcome {
+    /// The difficulty in leading hex zeros.
+    pub zeros: f64,
+    /// The mean number of hashes until a block.
+    pub hashes: f64,
+    /// The mean time between blocks of the chain, in seconds.
+    pub mean_s: f64,
+    /// Half of the blocks come within it.
+    pub median_s: f64,
+    /// 90 % of the blocks come within it.
+    pub p90_s: f64,
+    /// 99 % of the blocks come within it.
+    pub p99_s: f64,
+    /// The share of all blocks that is not in the chain in the end.
+    pub stale: f64,
+}
+
+impl Conditions {
+    /// How much longer the interval of the chain is for the delays, in seconds: d (1 - sum of p^2).
+    pub fn lost_s(&self) -> f64 {
+        let together: f64 = self.shares.iter().map(|share| share * share).sum();
+        mean(&self.delays_s) * (1.0 - together)
+    }
+
+    /// The mean time from one block to the next, stale ones included, in seconds.
+    pub fn interval_of_all_s(&self, hashes: f64) -> f64 {
+        hashes / self.hash_rate
+    }
+
+    /// What so many hashes a block bring.
+    pub fn outcome(&self, hashes: f64) -> Outcome {
+        let (all_s, lost_s) = (self.interval_of_all_s(hashes), self.lost_s());
+        let mean_s = all_s + lost_s;
+        Outcome {
+            zeros: hashes.log2() / 4.0,
+            hashes,
+            mean_s,
+            median_s: MEDIAN * mean_s,
+            p90_s: P90 * mean_s,
+            p99_s: P99 * mean_s,
+            stale: lost_s / mean_s,
+        }
+    }
+
+    /// The hashes a block that bring what is wanted, as a compact target says it.
+    pub fn hashes_for(&self, goal: Goal) -> Result<Work, Unattainable> {
+        let lost_s = self.lost_s();
+        let all_s = match goal {
+            Goal::Interval(wanted_s) if wanted_s <= lost_s => {
+                return Err(Unattainable::TooShort { wanted_s, lost_s });
+            }
+            Goal::Interval(wanted_s) => wanted_s - lost_s,
+            Goal::Stale(_) if lost_s == 0.0 => return Err(Unattainable::NeverStale),
+            Goal::Stale(share) => lost_s * (1.0 / share - 1.0),
+        };
+        let hashes = all_s * self.hash_rate;
+        if hashes < 16.0 {
+            return Err(Unattainable::TooEasy { hashes });
+        }
+        let rounded = Work::from_f64(hashes).target().bits().target();
+        Ok(rounded.expect("what a target gives has a target").work())
+    }
+}
+
+/// The mean; 0 of nothing.
+pub fn mean(values: &[f64]) -> f64 {
+    // Counts are far below 2^53.
+    if values.is_empty() { 0.0 } else { values.iter().sum::<f64>() / values.len() as f64 }
+}
+
+/// The shares of so many equal nodes.
+pub fn equal_shares(nodes: usize) -> Vec<f64> {
+    vec![1.0 / nodes as f64; nodes]
+}
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn conditions(shares: &[f64], delay_s: f64) -> Conditions {
+        Conditions { hash_rate: 1e6, shares: shares.to_vec(), delays_s: vec![delay_s] }
+    }
+
+    #[test]
+    fn goals_and_outcomes_are_inverse() {
+        let four = conditions(&equal_shares(4), 0.4);
+        assert!((four.lost_s() - 0.3).abs() < 1e-12);
+        let hashes = four.hashes_for(Goal::Interval(10.0)).unwrap().as_f64();
+        let outcome = four.outcome(hashes);
+        assert!((outcome.mean_s - 10.0).abs() < 1e-3, "{outcome:?}");
+        assert!((outcome.stale - 0.03).abs() < 1e-5, "{outcome:?}");
+        assert!((hashes - 9.7e6).abs() < 1e3);
+        let hashes = four.hashes_for(Goal::Stale(0.03)).unwrap().as_f64();
+        assert!((four.outcome(hashes).mean_s - 10.0).abs() < 1e-3);
+    }
+
+    #[test]
+    fn what_no_difficulty_brings_is_said() {
+        let four = conditions(&equal_shares(4), 0.4);
+        assert!(matches!(four.hashes_for(Goal::Interval(0.3)), Err(Unattainable::TooShort { .. })));
+        assert!(matches!(four.hashes_for(Goal::Interval(0.300_001)), Err(Unattainable::TooEasy { .. })));
+        for alone in [conditions(&[1.0], 0.4), conditions(&equal_shares(4), 0.0)] {
+            assert_eq!(alone.hashes_for(Goal::Stale(0.03)), Err(Unattainable::NeverStale));
+            assert_eq!(alone.outcome(1e6).stale, 0.0);
+        }
+    }
+}
