@@ -4,6 +4,7 @@ mod examples;
 mod medium;
 mod name;
 mod queues;
+mod tune;
 mod values;
 
 use std::num::{NonZeroU32, NonZeroUsize};
@@ -15,12 +16,15 @@ use quarry_core::units::{Amount, NodeId};
 
 use examples::{
     COMPLETIONS_EXAMPLES, DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
-    PEERS_EXAMPLES, QUEUES_EXAMPLES, SEND_EXAMPLES,
+    PEERS_EXAMPLES, QUEUES_EXAMPLES, SEND_EXAMPLES, TUNE_EXAMPLES,
 };
 pub use medium::{MediumArgs, TransportChoice};
 pub use name::command;
 pub use queues::{DestroyArgs, ListArgs, QueuesArgs, QueuesCommand};
-pub use values::{BackendChoice, BlockRef, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate};
+pub use tune::TuneArgs;
+pub use values::{
+    BackendChoice, BlockRef, HashRate, HttpChoice, KernelChoice, LimitChoice, Midstates, PeerList, Rate,
+};
 
 /// A proof-of-work ledger whose nodes talk through message queues.
 ///
@@ -117,6 +121,9 @@ pub struct RunArgs {
     #[cfg(feature = "http")]
     #[arg(long, env = "QUARRY_HTTP", hide_env_values = true, default_value = "auto", value_name = "ADDRESS")]
     pub http: HttpChoice,
+    /// Take each message so many milliseconds after it has come, to study what a slow network does
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
+    pub delay: u32,
     /// Leave the network for good when told to stop: say goodbye, and remove the own inbox with all that waits in it
     #[arg(long)]
     pub leave: bool,
@@ -212,6 +219,9 @@ pub enum Command {
     Verify(NodeArgs),
     /// Measure the nonce search on this machine, its answers checked first
     Bench(BenchArgs),
+    /// Choose a difficulty: what it brings in intervals and stale blocks, by formula and by simulation
+    #[command(after_help = TUNE_EXAMPLES)]
+    Tune(TuneArgs),
     /// List the GPUs of this machine, or say why none can be used
     Devices(DevicesArgs),
     /// Print what makes a shell complete this program's commands and options
@@ -300,7 +310,8 @@ pub struct DevnetArgs {
     /// How many nodes, from 1 to 64
     #[arg(long, default_value_t = 4, value_name = "N", value_parser = clap::value_parser!(u16).range(1..=64))]
     pub nodes: u16,
-    /// Leading hex zeros of every block's hash, from 1 to 63 [default: as in an earlier run, or else 5]
+    /// Leading hex zeros of every block's hash, from 1 to 63 [default: as in an earlier run, or else 5; with
+    /// --block-time what this machine is measured to need at first]
     #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
     pub difficulty: Option<u32>,
     /// Transactions a second: a number, 0 for none, or `max`
@@ -315,6 +326,16 @@ pub struct DevnetArgs {
     /// Make the generator's choices repeatable
     #[arg(long, value_name = "N")]
     pub seed: Option<u64>,
+    /// Seconds between blocks: the difficulty follows the hash rate, and blocks without transactions are mined, too
+    /// [default: as in an earlier run, or else a fixed difficulty]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub block_time: Option<u32>,
+    /// Mine blocks without transactions, too
+    #[arg(long)]
+    pub mine_empty: bool,
+    /// Let each message take so many milliseconds longer, to study what a slow network does
+    #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
+    pub delay: u32,
     /// What mines
     #[command(flatten)]
     pub mining: MiningArgs,
@@ -385,9 +406,14 @@ pub struct InitArgs {
     /// The network's name
     #[arg(long, default_value = "quarry")]
     pub name: String,
-    /// Leading hex zeros of every block's hash
-    #[arg(long, default_value_t = 5, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
-    pub difficulty: u32,
+    /// Leading hex zeros of every block's hash [default: 5; with --block-time what this machine is measured to need at
+    /// first]
+    #[arg(long, value_name = "N", value_parser = clap::value_parser!(u32).range(1..=63))]
+    pub difficulty: Option<u32>,
+    /// Seconds between blocks: the difficulty follows the hash rate, which suits nodes with --mine-empty
+    /// [default: a fixed difficulty]
+    #[arg(long, value_name = "SECONDS", value_parser = clap::value_parser!(u32).range(1..=86_400))]
+    pub block_time: Option<u32>,
     /// What a block pays to its miner
     #[arg(long, default_value = "0.00", value_name = "AMOUNT", allow_hyphen_values = true)]
     pub reward: Amount,

@@ -16,6 +16,7 @@ pub mod peers;
 #[cfg(feature = "sqs")]
 pub mod queues;
 pub mod send;
+pub mod tune;
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
@@ -71,6 +72,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Queues(_)) => Err(crate::connection::without_sqs()),
         Some(Command::Verify(args)) => inspect::verify(common, args),
         Some(Command::Bench(args)) => bench::run(args),
+        Some(Command::Tune(args)) => tune::run(common, args),
         Some(Command::Devices(args)) => devices::run(args),
         Some(Command::Completions(args)) => completions::completions(args),
         Some(Command::Man(args)) => completions::man(args),

@@ -1,6 +1,7 @@
 //! How messages travel between nodes: one trait, one file per transport.
 //! Invariant: a transport never looks into a payload and never drops a message that it has accepted.
 
+pub mod delayed;
 pub mod local;
 #[cfg(feature = "sqs")]
 pub mod sqs;

@@ -43,6 +43,18 @@ fn a_block_is_named_by_height_or_hash() {
 }
 
 #[test]
+fn a_hash_rate_has_a_unit_or_none() {
+    for (text, expected) in
+        [("1", 1.0), ("2.5e8", 2.5e8), ("250M", 2.5e8), ("1.5 GH/s", 1.5e9), ("3kH/s", 3e3), ("1T", 1e12)]
+    {
+        assert_eq!(text.parse(), Ok(HashRate(expected)), "{text}");
+    }
+    for text in ["", "M", "0", "-1M", "NaN", "inf", "1m", "1X", "1é"] {
+        assert!(text.parse::<HashRate>().is_err(), "{text}");
+    }
+}
+
+#[test]
 fn mining_options_survive_being_passed_on() {
     for line in [
         "",

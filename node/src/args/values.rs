@@ -55,6 +55,10 @@ pub enum BlockRef {
 #[derive(Debug, Clone, Copy, PartialEq)]
 pub struct Rate(pub f64);
 
+/// Hashes a second.
+#[derive(Debug, Clone, Copy, PartialEq)]
+pub struct HashRate(pub f64);
+
 impl FromStr for BackendChoice {
     type Err = String;
 
@@ -172,6 +176,25 @@ impl FromStr for Rate {
             // Less than one a day is a slip; more than the upper end is `max` on any machine.
             Ok(rate) if rate == 0.0 || (1e-5..=1e6).contains(&rate) => Ok(Self(rate)),
             _ => Err("neither 0, nor a number from 0.00001 to 1000000, nor `max`".to_owned()),
+        }
+    }
+}
+
+impl FromStr for HashRate {
+    type Err = String;
+
+    fn from_str(text: &str) -> Result<Self, String> {
+        let number = text.trim().trim_end_matches("H/s").trim_end();
+        let (number, factor) = match number.chars().last() {
+            Some('k') => (&number[..number.len() - 1], 1e3),
+            Some('M') => (&number[..number.len() - 1], 1e6),
+            Some('G') => (&number[..number.len() - 1], 1e9),
+            Some('T') => (&number[..number.len() - 1], 1e12),
+            _ => (number, 1.0),
+        };
+        match number.trim_end().parse::<f64>() {
+            Ok(value) if (1.0..=1e24).contains(&(value * factor)) => Ok(Self(value * factor)),
+            _ => Err("not a number of at least 1, with k, M, G or T for more".to_owned()),
         }
     }
 }

@@ -19,8 +19,9 @@ use quarry_core::units::{Amount, Height, NodeId};
 
 use crate::args::{CommonArgs, DevnetArgs};
 use crate::commands::inspect::print_table;
-use crate::commands::node::{create_data, stop_signal};
+use crate::commands::node::{create_data, open_search, stop_signal};
 use crate::commands::output::say;
+use crate::commands::tune;
 use crate::config::{self, Directory, TransportFile, program};
 use crate::control::{self, Request};
 use crate::exit::{Exit, OrExit as _};
@@ -111,7 +112,8 @@ fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
         let accounts = (0..args.nodes.max(4)).map(|id| AccountEntry::open(&format!("node{id}"), BALANCE));
         let file = NetworkFile {
             name: NAME.into(),
-            difficulty: Difficulty::Zeros(args.difficulty.unwrap_or(5)),
+            difficulty: first_difficulty(args)?,
+            block_time: args.block_time.unwrap_or(0),
             accounts: accounts.collect(),
             ..NetworkFile::demo()
         };
@@ -120,14 +122,26 @@ fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
     }
     let network = read_network(directory)?;
     let zeros = zeros(&network);
-    match args.difficulty {
-        Some(difficulty) if (zeros - f64::from(difficulty)).abs() > 1e-3 => {
-            let error = anyhow!("{} has a difficulty of {zeros} zeros from an earlier run", path.display());
-            Err(Exit::Foreign
-                .hinted(error, "delete that run with --fresh, or name another directory with --dir"))
+    let block_time = network.block_time_us / 1_000_000;
+    let had = match (args.difficulty, args.block_time) {
+        (Some(difficulty), _) if (zeros - f64::from(difficulty)).abs() > 1e-3 => {
+            format!("a difficulty of {zeros} zeros")
         }
-        _ => Ok(network),
+        (_, Some(wanted)) if u64::from(wanted) != block_time => format!("a block time of {block_time} s"),
+        _ => return Ok(network),
+    };
+    let error = anyhow!("{} has {had} from an earlier run", path.display());
+    Err(Exit::Foreign.hinted(error, "delete that run with --fresh, or name another directory with --dir"))
+}
+
+/// The difficulty of the first blocks: where it is to follow the hash rate, one that suits this machine.
+fn first_difficulty(args: &DevnetArgs) -> Result<Difficulty> {
+    if let (None, Some(block_time)) = (args.difficulty, args.block_time)
+        && let Some(search) = open_search(&args.mining)?
+    {
+        return Ok(Difficulty::Bits(tune::suggest(&*search, f64::from(block_time))?.0));
     }
+    Ok(Difficulty::Zeros(args.difficulty.unwrap_or(5)))
 }
 
 fn read_network(directory: &Directory) -> Result<Network> {
@@ -140,7 +154,8 @@ fn read_network(directory: &Directory) -> Result<Network> {
 
 /// The network's difficulty in hex zeros.
 fn zeros(network: &Network) -> f64 {
-    network.bits.target().map_or(0.0, |target| target.zeros())
+    // Two decimals are enough for people, and none are shown where there is nothing to show.
+    network.bits.target().map_or(0.0, |target| (target.zeros() * 100.0).round() / 100.0)
 }
 
 /// Deletes what a devnet writes, and nothing else.
@@ -189,6 +204,10 @@ impl Devnet<'_> {
         mining.threads.get_or_insert(share);
         let mut command = self.command();
         command.arg(id.to_string()).args(mining.options());
+        if self.args.mine_empty || 0 < self.network.block_time_us {
+            command.arg("--mine-empty");
+        }
+        command.args(["--delay", &self.args.delay.to_string()]);
         Process::start(&self.directory, format!("node{id}"), command)
     }
 
@@ -333,7 +352,11 @@ impl Devnet<'_> {
     fn print_first_screen(&self, nodes: &Processes) -> Result<()> {
         let (network, place, program) = (&self.network, self.place(), program());
         let zeros = zeros(network);
-        say!("network    {} ({}): {zeros} leading hex zeros", network.name, network.id.0.short())?;
+        let follows = match network.block_time_us / 1_000_000 {
+            0 => String::new(),
+            block_time => format!(" at first, then a block every {block_time} s"),
+        };
+        say!("network    {} ({}): {zeros} leading hex zeros{follows}", network.name, network.id.0.short())?;
         let accounts = network.accounts.iter().map(|it| format!("{} {}", it.name, it.balance));
         say!("accounts   {}", list(accounts))?;
         say!(

@@ -2,14 +2,19 @@
 
 use std::fs::{self, OpenOptions};
 use std::io::Write as _;
+use std::path::Path;
 
 use anyhow::{Context as _, Result, anyhow};
+use miner::Backend;
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
+use quarry_core::target::Bits;
 
 use crate::args::{CommonArgs, InitArgs};
 use crate::clock;
+use crate::commands::inspect::hash_rate;
 use crate::commands::key;
 use crate::commands::output::say;
+use crate::commands::tune;
 use crate::config::{self, Directory};
 use crate::exit::{Exit, OrExit as _};
 
@@ -17,6 +22,11 @@ const HEADER: &str = "\
 # Everything that the nodes of this network must agree on: each needs this very file.
 # Whatever is changed here makes another network, which starts from its own first block.
 ";
+
+/// How many leading hex zeros a block's hash has where nothing else is said.
+const ZEROS: u32 = 5;
+/// For how many seconds between blocks a difficulty is suggested where nothing else is said.
+const INTERVAL_S: f64 = 10.0;
 
 /// Writes a network file, and the keys of its accounts where they are not open.
 pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
@@ -35,11 +45,16 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
         );
     }
 
+    let measured = if args.difficulty.is_none() { Some(measure(args)?) } else { None };
+    let difficulty = match (&measured, args.block_time) {
+        (Some(measured), Some(_)) => Difficulty::Bits(measured.bits),
+        _ => Difficulty::Zeros(args.difficulty.unwrap_or(ZEROS)),
+    };
     let mut file = NetworkFile {
         name: args.name.clone(),
         genesis_time: clock::utc(),
-        difficulty: Difficulty::Zeros(args.difficulty),
-        block_time: 0,
+        difficulty,
+        block_time: args.block_time.unwrap_or(0),
         reward: args.reward.to_string(),
         limits: Limits::default(),
         accounts: (0..args.accounts)
@@ -81,6 +96,38 @@ pub fn run(common: &CommonArgs, args: &InitArgs) -> Result<Exit> {
     match path.file_name().is_some_and(|name| name == "network.toml") {
         true => say!("start    {program} 0 --dir {}", folder.display())?,
         false => say!("start    {program} 0 --network {} --dir DIR", path.display())?,
+    }
+    measured.map_or(Ok(Exit::Done), |measured| suggest(args, &path, &measured))
+}
+
+/// What this machine does on what `--backend auto` takes.
+struct Measured {
+    hash_rate: f64,
+    /// The difficulty that makes that a block in the time that is wanted.
+    bits: Bits,
+}
+
+fn measure(args: &InitArgs) -> Result<Measured> {
+    let search = Backend::Auto.open(&miner::Options::default())?;
+    let interval_s = args.block_time.map_or(INTERVAL_S, f64::from);
+    let (bits, hash_rate) = tune::suggest(&*search, interval_s)?;
+    Ok(Measured { hash_rate, bits })
+}
+
+/// Says what difficulty would suit this machine, where the user has not said which he wants.
+fn suggest(args: &InitArgs, path: &Path, measured: &Measured) -> Result<Exit> {
+    let (rate, program) = (hash_rate(measured.hash_rate), config::program());
+    let zeros = measured.bits.target()?.zeros();
+    match args.block_time {
+        Some(block_time) => {
+            say!("measured {rate} here: a block in {block_time} s is {zeros:.2} hex zeros at first")?
+        }
+        None => {
+            let now_s = 16_f64.powi(ZEROS.cast_signed()) / measured.hash_rate;
+            let suits = format!("{zeros:.2} one in {INTERVAL_S} s");
+            say!("measured {rate} here: {ZEROS} hex zeros are a block in {now_s:.3} s, {suits}")?;
+            say!("change   {program} tune --interval {INTERVAL_S} --write {}", path.display())?;
+        }
     }
     Ok(Exit::Done)
 }

@@ -269,7 +269,7 @@ fn short_account(account: &str) -> String {
 }
 
 /// Asks the node if it runs, or else its store.
-fn ask(common: &CommonArgs, args: &NodeArgs, query: Query) -> Result<Box<RawValue>> {
+pub(super) fn ask(common: &CommonArgs, args: &NodeArgs, query: Query) -> Result<Box<RawValue>> {
     let (network, directory, id) = locate(common, args)?;
     if let Some(answer) = control::ask(&directory.socket(id), &Request::Query(query.clone()))? {
         return Ok(answer);

@@ -2,6 +2,7 @@
 
 use std::fs;
 use std::sync::Arc;
+use std::time::Duration;
 
 use anyhow::{Context as _, Result};
 use crossbeam_channel::{Receiver, Sender, bounded};
@@ -32,6 +33,8 @@ use crate::runtime::{Runtime, State};
 #[cfg(feature = "http")]
 use crate::store::Reader;
 use crate::store::{OpenError, RedbStore};
+use crate::transport::Transport;
+use crate::transport::delayed::Delayed;
 
 /// How long a node waits for a reply.
 const REPLY_TIMEOUT_US: u64 = 10_000_000;
@@ -47,6 +50,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let connection = connect(common, args, &directory, &network)?;
     let transport =
         connection.medium.join(id).map_err(|error| connection::join_failed(error, id, &directory))?;
+    let transport = delay(transport, args.delay)?;
     let store = RedbStore::open(&directory.store(id), &network.id)
         .map_err(|error| open_failed(&directory, id, error))?;
     let reader = store.reader();
@@ -136,6 +140,15 @@ fn open_pages(
             "name another address with --http, or `--http off`",
         )),
     }
+}
+
+/// Lets messages take longer, where that is wanted.
+fn delay(transport: Box<dyn Transport>, delay_ms: u32) -> Result<Box<dyn Transport>> {
+    if delay_ms == 0 {
+        return Ok(transport);
+    }
+    info!("each message is taken {delay_ms} ms after it has come");
+    Ok(Box::new(Delayed::new(transport, Duration::from_millis(u64::from(delay_ms)))?))
 }
 
 /// Makes the directory of a network's files.

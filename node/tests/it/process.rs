@@ -13,6 +13,7 @@ mod refusals;
 mod replay;
 #[cfg(feature = "sqs")]
 mod sqs;
+mod tune;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};
