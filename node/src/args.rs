@@ -12,11 +12,11 @@ use std::path::PathBuf;
 
 use clap::{Args, Parser, Subcommand, ValueEnum};
 use clap_complete::Shell;
-use quarry_core::units::{Amount, NodeId};
+use quarry_core::units::{Amount, NodeId, TxId};
 
 use examples::{
     COMPLETIONS_EXAMPLES, DEVNET_EXAMPLES, EXAMPLES, GENERATE_EXAMPLES, INIT_EXAMPLES, MAN_EXAMPLES,
-    PEERS_EXAMPLES, QUEUES_EXAMPLES, SEND_EXAMPLES, TUNE_EXAMPLES,
+    PEERS_EXAMPLES, QUEUES_EXAMPLES, SEND_EXAMPLES, TUNE_EXAMPLES, TX_EXAMPLES,
 };
 pub use medium::{MediumArgs, TransportChoice};
 pub use name::command;
@@ -205,6 +205,9 @@ pub enum Command {
     /// Show a block
     #[command(after_help = BLOCK_EXAMPLES)]
     Block(BlockArgs),
+    /// Tell where a transaction stands and why: pending, mined, refused, expired or unknown
+    #[command(after_help = TX_EXAMPLES)]
+    Tx(TxArgs),
     /// Show balances
     Balance(BalanceArgs),
     /// Show where a running node stands
@@ -451,6 +454,17 @@ pub struct BlockArgs {
     /// Print the header's 116 bytes, whose SHA-256 is the block's hash
     #[arg(long, conflicts_with = "json")]
     pub raw: bool,
+}
+
+/// A transaction.
+#[derive(Debug, Args)]
+pub struct TxArgs {
+    /// The transaction's id, as `send` prints it
+    #[arg(value_name = "ID")]
+    pub transaction: TxId,
+    /// Which node
+    #[command(flatten)]
+    pub node: NodeArgs,
 }
 
 /// Balances.

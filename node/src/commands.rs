@@ -17,6 +17,7 @@ pub mod peers;
 pub mod queues;
 pub mod send;
 pub mod tune;
+pub mod tx;
 
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
@@ -63,6 +64,7 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Init(args)) => init::run(common, args),
         Some(Command::Chain(args)) => inspect::chain(common, args),
         Some(Command::Block(args)) => inspect::block(common, args),
+        Some(Command::Tx(args)) => tx::run(common, args),
         Some(Command::Balance(args)) => inspect::balance(common, args),
         Some(Command::Status(args)) => inspect::status(common, args),
         Some(Command::Peers(args)) => peers::run(common, args),

@@ -19,12 +19,14 @@ use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
 use miner::rate::Rates;
 use quarry_core::network::Network;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp};
+use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp, TxId};
 use serde::{Deserialize, Serialize};
-use serde_json::value::RawValue;
+use serde_json::value::{RawValue, to_raw_value};
 
 use crate::exit::{self, Exit, OrExit as _};
+use crate::fates::Fates;
 use crate::query::{self, Query};
+use crate::standing;
 use crate::store::Reader;
 use crate::transport::Usage;
 
@@ -49,6 +51,8 @@ pub enum Request {
     StopMining,
     /// Something from its store.
     Query(Query),
+    /// Where a transaction stands: a [`crate::standing::Standing`].
+    Transaction(TxId),
 }
 
 /// What the run loop is asked, with where to put the answer.
@@ -231,6 +235,7 @@ impl Server {
         path: PathBuf,
         network: Arc<Network>,
         reader: Reader,
+        fates: Fates,
         asks: Sender<Ask>,
     ) -> io::Result<Self> {
         match fs::remove_file(&path) {
@@ -245,7 +250,7 @@ impl Server {
                 if !take(&clients, stream.try_clone().ok()) {
                     return;
                 }
-                if let Err(error) = serve(&stream, &network, &reader, &asks) {
+                if let Err(error) = serve(&stream, &network, &reader, &fates, &asks) {
                     tracing::debug!("control socket: {error:#}");
                 }
                 take(&clients, None);
@@ -364,11 +369,17 @@ fn exchange(stream: &UnixStream, request: &Request, patience: Duration) -> io::R
     }
 }
 
-fn serve(stream: &UnixStream, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask>) -> Result<()> {
+fn serve(
+    stream: &UnixStream,
+    network: &Arc<Network>,
+    reader: &Reader,
+    fates: &Fates,
+    asks: &Sender<Ask>,
+) -> Result<()> {
     limit(stream, CLIENT_TIMEOUT)?;
     let mut line = String::new();
     BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
-    let reply = match answer(&line, network, reader, asks) {
+    let reply = match answer(&line, network, reader, fates, asks) {
         Ok(answer) => Reply::Done(answer),
         Err(error) => match error.downcast::<Refused>() {
             Ok(Refused(reason)) => Reply::Refused(reason),
@@ -380,9 +391,15 @@ fn serve(stream: &UnixStream, network: &Arc<Network>, reader: &Reader, asks: &Se
     Ok(send_line(stream, &reply)?)
 }
 
-fn answer(line: &str, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask>) -> Result<Box<RawValue>> {
+fn answer(
+    line: &str,
+    network: &Arc<Network>,
+    reader: &Reader,
+    fates: &Fates,
+    asks: &Sender<Ask>,
+) -> Result<Box<RawValue>> {
     match serde_json::from_str(line)? {
-        Request::Status => Ok(serde_json::value::to_raw_value(&put(asks, Ask::Status)?)?),
+        Request::Status => Ok(to_raw_value(&put(asks, Ask::Status)?)?),
         Request::Submit(json) => {
             let json: quarry_core::json::TransactionJson<'_> =
                 serde_json::from_str(json.get()).map_err(|error| Refused(error.to_string()))?;
@@ -395,6 +412,9 @@ fn answer(line: &str, network: &Arc<Network>, reader: &Reader, asks: &Sender<Ask
             Ok(RawValue::NULL.to_owned())
         }
         Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
+        Request::Transaction(id) => {
+            Ok(to_raw_value(&standing::of(&reader.snapshot()?, network, Some(fates), &id)?)?)
+        }
     }
 }
 

@@ -31,6 +31,7 @@ use tower::load_shed::LoadShedLayer;
 
 use crate::args::HttpChoice;
 use crate::control::Ask;
+use crate::fates::Fates;
 use crate::feed::Feed;
 use crate::store::Reader;
 
@@ -54,6 +55,8 @@ pub struct Site {
     pub reader: Reader,
     /// Where the node stands.
     pub feed: Feed,
+    /// What became of transactions.
+    pub fates: Fates,
     /// Takes transactions to the run loop.
     pub asks: Sender<Ask>,
     /// What a request that changes something must bring, where others than this machine can reach the server.

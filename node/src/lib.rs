@@ -22,6 +22,10 @@ pub mod store;
 
 pub mod query;
 
+pub mod fates;
+
+pub mod standing;
+
 pub mod control;
 
 pub mod mining;

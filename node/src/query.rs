@@ -7,9 +7,11 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use quarry_core::block::Block;
 use quarry_core::json::BlockJson;
+use quarry_core::mempool::MEMPOOL_MAX;
 use quarry_core::network::Network;
 use quarry_core::store::{Store, StoreError};
-use quarry_core::units::{Amount, Hash, Height};
+use quarry_core::transaction::Transaction;
+use quarry_core::units::{Amount, Hash, Height, TxId};
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -20,6 +22,8 @@ pub use seen::{BLOCKS_MAX, SeenAnswer};
 
 /// The most blocks or balances of one answer.
 pub const COUNT_MAX: u32 = 1000;
+/// How many waiting transactions are searched for one: all, those of abandoned blocks included.
+const SEARCHED_MAX: usize = 2 * MEMPOOL_MAX;
 /// The size at which an answer takes no more blocks.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -139,6 +143,29 @@ pub fn newest_blocks(store: &Snapshot) -> Result<impl Iterator<Item = Result<Arc
 pub fn height(store: &Snapshot) -> Result<Height> {
     let Some(hash) = store.tip()? else { return Ok(Height(0)) };
     Ok(store.record(&hash)?.map_or(Height(0), |record| record.header.index))
+}
+
+/// A transaction as a store has it, with the height and hash of its block if it is mined.
+pub type Found = (Transaction, Option<(Height, Hash)>);
+
+/// The transaction with this id, if it waits or is in a block that is not too old to be in the index.
+pub fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
+    if let Some(height) = store.mined(id)? {
+        let Some(hash) = store.path(height)? else { return Ok(None) };
+        let block = store.block(&hash)?;
+        let found = block.and_then(|block| block.transactions.iter().find(|it| it.id() == *id).cloned());
+        return Ok(found.map(|transaction| (transaction, Some((height, hash)))));
+    }
+    let waiting = store.newest_waiting(SEARCHED_MAX)?;
+    Ok(waiting.into_iter().find(|it| it.id() == *id).map(|transaction| (transaction, None)))
+}
+
+/// What can be said of a transaction that is not found.
+pub fn unknown(store: &Snapshot) -> Result<String> {
+    let from = store.indexed_from()?;
+    Ok(format!(
+        "this transaction neither waits nor is it in a block from height {from} on; older are not indexed"
+    ))
 }
 
 fn block(store: &Snapshot, network: &Network, hash: &Hash) -> Result<Box<RawValue>> {

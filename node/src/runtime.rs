@@ -21,6 +21,7 @@ use crate::clock::Clock;
 use crate::connection;
 use crate::control::{self, Ask, NodeStatus, PeerState, PeerStatus};
 use crate::exit::OrExit as _;
+use crate::fates::Fates;
 use crate::feed::Publisher;
 use crate::mining::{Mined, Mining};
 use crate::notices::{self, Journal};
@@ -50,6 +51,8 @@ pub struct Runtime {
     pub node: Node<RedbStore>,
     /// Where messages come from and go to.
     pub transport: Box<dyn Transport>,
+    /// What became of transactions, for those who ask.
+    pub fates: Fates,
     /// Where peers are fixed: who they are.
     pub static_peers: Option<Vec<NodeId>>,
     /// Closed, or told something, when the node is to stop.
@@ -176,10 +179,14 @@ impl Runtime {
                 Ok(())
             }
             Input::Ask(Ask::Submit(transaction, answer)) => {
-                let verdict = match self.node.submit(self.clock.now(), transaction, &mut turn.effects)? {
+                let (id, now) = (transaction.id(), self.clock.now());
+                let verdict = match self.node.submit(now, transaction, &mut turn.effects)? {
                     // Another node may have been faster to bring it: it waits, as was asked for.
                     Ok(()) | Err(TransactionError::AlreadyPending) => Ok(()),
-                    Err(error) => Err(error.to_string()),
+                    Err(error) => {
+                        self.fates.refuse(id, &error, now.utc);
+                        Err(error.to_string())
+                    }
                 };
                 turn.verdicts.push((answer, verdict));
                 Ok(())
@@ -321,6 +328,7 @@ impl Runtime {
             Effect::Tell(notice) => {
                 let now = self.clock.now();
                 self.state.journal.note(&notice, now.elapsed_us);
+                self.fates.note(&notice, now.utc);
                 if let Some(publisher) = &mut self.publisher {
                     publisher.note(&notice, now);
                 }

@@ -66,6 +66,18 @@ Examples:
   node peers --dir devnet                as the node with the lowest number sees them
   node peers --node 2 --json             as node 2 does, for programs";
 
+/// For `node tx --help`.
+pub(super) const TX_EXAMPLES: &str = "\
+A running node remembers the last 10,000 transactions that it has refused or that have expired, until it stops. Those of
+blocks that are older than twice the time for which a transaction is valid are unknown.
+
+Exit codes:
+  0 pending or mined   6 unknown   7 refused or expired
+
+Examples:
+  node tx 5f2c...                        as the node with the lowest number sees it
+  node tx 5f2c... --node 2 --json        as node 2 does, for programs";
+
 /// For `node tune --help`.
 pub(super) const TUNE_EXAMPLES: &str = "\
 With d the delay, T the time between any two blocks and p the shares of the nodes, each block of the chain has

@@ -252,7 +252,7 @@ pub fn align_right(table: &mut Table, columns: &[usize]) {
 }
 
 /// A time without fractions of a second.
-fn seconds(timestamp: Timestamp) -> String {
+pub(super) fn seconds(timestamp: Timestamp) -> String {
     let mut text = timestamp.to_string();
     text.truncate("2020-05-08 08:40:07".len());
     text
@@ -278,14 +278,14 @@ pub(super) fn ask(common: &CommonArgs, args: &NodeArgs, query: Query) -> Result<
     query::answer(&snapshot, &network, &query)
 }
 
-fn locate(common: &CommonArgs, args: &NodeArgs) -> Result<(Network, Directory, NodeId)> {
+pub(super) fn locate(common: &CommonArgs, args: &NodeArgs) -> Result<(Network, Directory, NodeId)> {
     let directory = Directory::new(common, ".");
     let network = config::network(common, &directory)?;
     let id = directory.node_or_lowest(args.id)?;
     Ok((network, directory, id))
 }
 
-fn open(directory: &Directory, id: NodeId, network: &Network) -> Result<Snapshot> {
+pub(super) fn open(directory: &Directory, id: NodeId, network: &Network) -> Result<Snapshot> {
     let reader = Reader::open(&directory.store(id), &network.id);
     Ok(reader.map_err(|error| open_failed(directory, id, error))?.snapshot()?)
 }

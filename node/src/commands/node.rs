@@ -23,6 +23,7 @@ use crate::control;
 use crate::control::Ask;
 use crate::ec2;
 use crate::exit::{Exit, OrExit as _};
+use crate::fates::Fates;
 #[cfg(feature = "http")]
 use crate::feed::{Feed, Publisher};
 #[cfg(feature = "http")]
@@ -79,14 +80,15 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
 
     let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
-    let asks = bounded(16);
+    let (asks, fates) = (bounded(16), Fates::default());
     #[cfg(feature = "http")]
-    let (publisher, _pages) = open_pages(id, args.http, &network, &reader, &asks.0)?;
+    let (publisher, _pages) = open_pages(id, args.http, &network, &reader, &fates, &asks.0)?;
     #[cfg(not(feature = "http"))]
     let publisher = None;
     let socket = directory.socket(id);
-    let server = control::Server::start(socket.clone(), network, reader, Sender::clone(&asks.0))
-        .with_context(|| format!("listening on {}", socket.display()))?;
+    let server =
+        control::Server::start(socket.clone(), network, reader, fates.clone(), Sender::clone(&asks.0))
+            .with_context(|| format!("listening on {}", socket.display()))?;
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
     let (state, leave) = (State::default(), args.leave);
     Runtime {
@@ -97,6 +99,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         publisher,
         node,
         transport,
+        fates,
         static_peers,
         stop,
         leave,
@@ -114,6 +117,7 @@ fn open_pages(
     choice: HttpChoice,
     network: &Arc<Network>,
     reader: &Reader,
+    fates: &Fates,
     asks: &Sender<Ask>,
 ) -> Result<(Option<Publisher>, Option<http::Server>)> {
     let Some(address) = http::address(choice, id) else { return Ok((None, None)) };
@@ -122,6 +126,7 @@ fn open_pages(
         network: Arc::clone(network),
         reader: reader.clone(),
         feed: feed.clone(),
+        fates: fates.clone(),
         asks: asks.clone(),
         token: std::env::var("QUARRY_HTTP_TOKEN").ok().filter(|token| !token.is_empty()),
     };

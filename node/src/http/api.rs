@@ -10,25 +10,22 @@ use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use quarry_core::json::TransactionJson;
-use quarry_core::network::Network;
-use quarry_core::store::Store as _;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, Height, TxId};
-use serde::{Deserialize, Serialize};
+use quarry_core::units::TxId;
+use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::OpenApi;
 
-use super::Shared;
+use super::{Shared, Site};
 use crate::args::BlockRef;
 use crate::control::{self, Refused};
 use crate::exit::{self, Exit};
 use crate::query::{self, Query};
-use crate::store::Snapshot;
+pub(super) use crate::query::{find, unknown};
+use crate::standing;
 
 /// How many transactions an answer lists, where nothing else is asked for.
 const WAITING_MAX: usize = 1000;
-/// How many waiting transactions are searched for one; the mempool holds no more.
-const SEARCHED_MAX: usize = quarry_core::mempool::MEMPOOL_MAX;
 
 /// The description of the API.
 #[derive(OpenApi)]
@@ -37,25 +34,6 @@ const SEARCHED_MAX: usize = quarry_core::mempool::MEMPOOL_MAX;
     paths(status, blocks, block, transaction, submit, accounts, account, mempool, peers)
 )]
 struct Description;
-
-/// Where a transaction stands.
-#[derive(Debug, Serialize)]
-#[serde(rename_all = "camelCase")]
-pub(super) struct TransactionAnswer {
-    /// `pending` or `mined`.
-    pub(super) state: &'static str,
-    /// Its JSON form.
-    pub(super) transaction: Box<RawValue>,
-    /// The height of its block.
-    pub(super) height: Option<Height>,
-    /// The hash of its block.
-    pub(super) block: Option<Hash>,
-    /// How many blocks of the best chain it is deep, its own included.
-    pub(super) confirmations: u64,
-}
-
-/// A transaction as a snapshot has it, with the height and hash of its block if it is mined.
-pub(super) type Found = (Transaction, Option<(Height, Hash)>);
 
 /// How many blocks.
 #[derive(Debug, Deserialize, utoipa::IntoParams)]
@@ -107,7 +85,8 @@ async fn block(State(shared): State<Arc<Shared>>, Path(block): Path<String>) -> 
     }
 }
 
-/// Where a transaction stands: waiting, or mined in which block.
+/// Where a transaction stands and why: waiting since when and for what, mined in which block, refused by which rule,
+/// or expired.
 #[utoipa::path(
     get, path = "/api/v1/transactions/{id}",
     params(("id" = String, Path, description = "The transaction's unique_id")),
@@ -118,18 +97,10 @@ async fn transaction(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
         Ok(id) => id,
         Err(reason) => return error(StatusCode::BAD_REQUEST, &reason.to_string()),
     };
-    answer(shared.site.reader.snapshot().map_err(Into::into).and_then(|store| {
-        let Some((transaction, place)) = find(&store, &id)? else {
-            return Err(Exit::NotFound.error(anyhow::anyhow!("{}", unknown(&store)?)));
-        };
-        let height = query::height(&store)?;
-        Ok(to_raw_value(&TransactionAnswer {
-            state: if place.is_some() { "mined" } else { "pending" },
-            transaction: json(&transaction, &shared.site.network)?,
-            height: place.map(|(height, _)| height),
-            block: place.map(|(_, hash)| hash),
-            confirmations: place.map_or(0, |(at, _)| height.0.saturating_sub(at.0) + 1),
-        })?)
+    let Site { network, reader, fates, .. } = &shared.site;
+    answer(reader.snapshot().map_err(Into::into).and_then(|store| {
+        let standing = standing::of(&store, network, Some(fates), &id)?;
+        Ok(to_raw_value(&standing)?)
     }))
 }
 
@@ -202,30 +173,6 @@ async fn peers(State(shared): State<Arc<Shared>>) -> Response {
 pub(super) async fn give(shared: &Arc<Shared>, transaction: Transaction) -> Result<()> {
     let asks = shared.site.asks.clone();
     tokio::task::spawn_blocking(move || control::submit(&asks, transaction)).await?
-}
-
-/// Where a transaction stands.
-pub(super) fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
-    if let Some(height) = store.mined(id)? {
-        let Some(hash) = store.path(height)? else { return Ok(None) };
-        let block = store.block(&hash)?;
-        let found = block.and_then(|block| block.transactions.iter().find(|it| it.id() == *id).cloned());
-        return Ok(found.map(|transaction| (transaction, Some((height, hash)))));
-    }
-    let waiting = store.newest_waiting(SEARCHED_MAX)?;
-    Ok(waiting.into_iter().find(|it| it.id() == *id).map(|transaction| (transaction, None)))
-}
-
-/// What can be said of a transaction that is not found.
-pub(super) fn unknown(store: &Snapshot) -> Result<String> {
-    let from = store.indexed_from()?;
-    Ok(format!(
-        "this transaction neither waits nor is it in a block from height {from} on; older are not indexed"
-    ))
-}
-
-fn json(transaction: &Transaction, network: &Network) -> Result<Box<RawValue>> {
-    Ok(to_raw_value(&TransactionJson::new(transaction, network))?)
 }
 
 fn ask(shared: &Shared, query: &Query) -> Response {

@@ -14,6 +14,7 @@ mod replay;
 #[cfg(feature = "sqs")]
 mod sqs;
 mod tune;
+mod tx;
 
 use std::ffi::OsStr;
 use std::fs::{self, File};

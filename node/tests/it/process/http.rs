@@ -131,7 +131,11 @@ fn what_is_not_there_or_not_allowed_is_said() {
     assert_eq!(site.post("{", &[]), 400);
     // The answer comes before the body is read to its end, so the client may see it or a closed connection.
     assert!(matches!(site.try_post(&" ".repeat(1 << 20), &[]), Some(413) | None));
-    assert_eq!(site.post(&site.payment(1_000_000).1, &[]), 422);
+    let (id, refused) = site.payment(1_000_000);
+    assert_eq!(site.post(&refused, &[]), 422);
+    let told = site.json(&format!("/api/v1/transactions/{id}"));
+    assert_eq!(told["state"], "refused");
+    assert!(told["reason"].as_str().unwrap().contains("less than 10000.00"), "{told}");
     assert_eq!(site.json("/api/v1/status")["height"], 0, "nothing of that was taken");
 }
 

@@ -1,0 +1,143 @@
+//! Where a transaction stands, and why.
+//! Invariant: the store has the first word; what was noted beside it counts for transactions that are not in there.
+
+use anyhow::{Result, anyhow};
+use quarry_core::json::TransactionJson;
+use quarry_core::network::Network;
+use quarry_core::store::Store as _;
+use quarry_core::transaction::Transaction;
+use quarry_core::units::{Amount, Hash, Height, Timestamp, TxId};
+use serde::{Deserialize, Serialize};
+use serde_json::value::{RawValue, to_raw_value};
+
+use crate::exit::Exit;
+use crate::fates::{ENDS_MAX, Fates};
+use crate::query;
+use crate::store::Snapshot;
+
+/// Where a transaction stands.
+#[derive(Debug, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct Standing {
+    /// In a word.
+    pub state: State,
+    /// Its JSON form, where the node has it.
+    pub transaction: Option<Box<RawValue>>,
+    /// Since when it is so, as far as that is known: when it came, or when it ended.
+    pub since: Option<Timestamp>,
+    /// What it waits for, or the rule that it breaks.
+    pub reason: Option<String>,
+    /// When it becomes too old to be mined, while it waits.
+    pub expires: Option<Timestamp>,
+    /// The height of its block.
+    pub height: Option<Height>,
+    /// The hash of its block.
+    pub block: Option<Hash>,
+    /// How many blocks of the best chain it is deep, its own included.
+    pub confirmations: u64,
+}
+
+/// Where a transaction stands, in a word.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub enum State {
+    /// It waits to be mined.
+    Pending,
+    /// It is in the best chain.
+    Mined,
+    /// It breaks a rule.
+    Refused,
+    /// It waited until it was too old.
+    Expired,
+}
+
+impl State {
+    /// The word.
+    pub fn name(self) -> &'static str {
+        match self {
+            Self::Pending => "pending",
+            Self::Mined => "mined",
+            Self::Refused => "refused",
+            Self::Expired => "expired",
+        }
+    }
+
+    fn alone(self) -> Standing {
+        Standing {
+            state: self,
+            transaction: None,
+            since: None,
+            reason: None,
+            expires: None,
+            height: None,
+            block: None,
+            confirmations: 0,
+        }
+    }
+}
+
+/// Where a transaction stands; an error with [`Exit::NotFound`] where nothing is known of it. `fates` is what a running
+/// node has noted.
+pub fn of(store: &Snapshot, network: &Network, fates: Option<&Fates>, id: &TxId) -> Result<Standing> {
+    if let Some((transaction, place)) = query::find(store, id)? {
+        let standing = match place {
+            Some((height, block)) => Standing {
+                height: Some(height),
+                block: Some(block),
+                confirmations: query::height(store)?.0.saturating_sub(height.0) + 1,
+                ..State::Mined.alone()
+            },
+            None => Standing {
+                since: fates.and_then(|fates| fates.arrival(id)),
+                reason: Some(obstacle(store, network, &transaction)?),
+                expires: Some(transaction.payment().timestamp.saturating_add(network.limits.window_us())),
+                ..State::Pending.alone()
+            },
+        };
+        let json = to_raw_value(&TransactionJson::new(&transaction, network))?;
+        return Ok(Standing { transaction: Some(json), ..standing });
+    }
+    let Some(end) = fates.and_then(|fates| fates.end(id)) else {
+        return Err(Exit::NotFound.error(anyhow!("{}; {}", query::unknown(store)?, forgotten(fates))));
+    };
+    let state = if end.refused.is_some() { State::Refused } else { State::Expired };
+    let window_s = network.limits.transaction_window;
+    let too_old = || format!("it was not mined within the {window_s} s for which a transaction is valid");
+    let reason = Some(end.refused.unwrap_or_else(too_old));
+    Ok(Standing { since: Some(end.time), reason, ..state.alone() })
+}
+
+/// What else could be said of it, and is not known.
+fn forgotten(fates: Option<&Fates>) -> String {
+    match fates {
+        Some(_) => format!("nor is it one of the last {ENDS_MAX} that the node has refused since its start"),
+        None => "what the node refused it forgot when it stopped".to_owned(),
+    }
+}
+
+/// What a transaction waits for.
+fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> Result<String> {
+    let payment = transaction.payment();
+    let confirmed = store.balance(&payment.from)?.unwrap_or_default();
+    let mut left = i128::from(confirmed.0);
+    let mut before = 0_usize;
+    for (_, other) in store.mempool()? {
+        if other.id() == transaction.id() {
+            break;
+        }
+        before += 1;
+        let other = other.payment();
+        let amount = i128::from(other.amount.0);
+        left += if other.to == payment.from { amount } else { 0 };
+        left -= if other.from == payment.from { amount } else { 0 };
+    }
+    if left < i128::from(payment.amount.0) {
+        let there = Amount(u64::try_from(left.max(0)).unwrap_or(u64::MAX));
+        return Ok(format!(
+            "for money: of {} only {there} is there when its turn comes, the rest with payments that wait behind it",
+            payment.amount
+        ));
+    }
+    let most = network.limits.block_transactions;
+    Ok(format!("for a block: {before} transactions came before it, and a block holds up to {most}"))
+}
