@@ -141,3 +141,56 @@ fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> R
     let most = network.limits.block_transactions;
     Ok(format!("for a block: {before} transactions came before it, and a block holds up to {most}"))
 }
+
+#[cfg(test)]
+mod tests {
+    use std::sync::Arc;
+
+    use quarry_core::effect::Notice;
+    use quarry_core::store::Changes;
+    use quarry_core::transaction::Payment;
+
+    use super::*;
+    use crate::exit;
+    use crate::store::RedbStore;
+
+    /// After a reorganisation payments may wait that their senders cannot make any more.
+    #[test]
+    fn what_waits_for_money_says_so_and_what_has_gone_says_why() {
+        let (place, network, fates) = (tempfile::tempdir().unwrap(), Network::demo(), Fates::default());
+        let mut store = RedbStore::open(&place.path().join("store"), &network.id).unwrap();
+        let account = |name| network.account(name).unwrap();
+        let timestamp = Timestamp::from_micros(1_000_000).unwrap();
+        let payment = |from, to, cents| {
+            let payment = Payment { from: account(from), to: account(to), amount: Amount(cents), timestamp };
+            Arc::new(Transaction::new(&network.id, payment, None))
+        };
+        let waiting =
+            [payment("node0", "node1", 900), payment("node0", "node2", 200), payment("node2", "node0", 50)];
+        let mut changes = Changes::default();
+        changes.balances = network.accounts.iter().map(|it| (it.id, Some(it.balance))).collect();
+        changes.mempool = (0..).zip(waiting.iter().cloned().map(Some)).collect();
+        store.apply(&changes).unwrap();
+        let snapshot = store.reader().snapshot().unwrap();
+
+        let reason = |number: usize| {
+            let standing = of(&snapshot, &network, Some(&fates), &waiting[number].id()).unwrap();
+            assert_eq!((standing.state, standing.since), (State::Pending, None));
+            assert_eq!(standing.expires, Some(timestamp.saturating_add(network.limits.window_us())));
+            standing.reason.unwrap()
+        };
+        assert!(reason(0).starts_with("for a block: 0 transactions came before it"), "{}", reason(0));
+        assert!(reason(1).starts_with("for money: of 2.00 only 1.00 is there"), "{}", reason(1));
+        assert!(reason(2).starts_with("for a block: 2 transactions"), "{}", reason(2));
+
+        let gone = payment("node3", "node0", 1).id();
+        let unknown = of(&snapshot, &network, Some(&fates), &gone).unwrap_err();
+        assert_eq!(exit::code(&unknown), Exit::NotFound);
+        fates.note(&Notice::Expired(gone), timestamp);
+        fates.note(&Notice::Expired(waiting[0].id()), timestamp);
+        let standing = of(&snapshot, &network, Some(&fates), &gone).unwrap();
+        assert_eq!((standing.state, standing.since), (State::Expired, Some(timestamp)));
+        assert!(standing.reason.unwrap().contains("within the 7200 s"));
+        assert!(reason(0).starts_with("for a block"), "what the store has counts");
+    }
+}
