@@ -167,9 +167,11 @@ mod tests {
         };
         let waiting =
             [payment("node0", "node1", 900), payment("node0", "node2", 200), payment("node2", "node0", 50)];
-        let mut changes = Changes::default();
-        changes.balances = network.accounts.iter().map(|it| (it.id, Some(it.balance))).collect();
-        changes.mempool = (0..).zip(waiting.iter().cloned().map(Some)).collect();
+        let changes = Changes {
+            balances: network.accounts.iter().map(|it| (it.id, Some(it.balance))).collect(),
+            mempool: (0..).zip(waiting.iter().cloned().map(Some)).collect(),
+            ..Changes::default()
+        };
         store.apply(&changes).unwrap();
         let snapshot = store.reader().snapshot().unwrap();
 

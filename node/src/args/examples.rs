@@ -25,6 +25,7 @@ Examples:
   node devnet                            until Ctrl-C; the next one goes on
   node devnet --fresh                    from the first block again
   node devnet --dir /tmp/d --nodes 7 --difficulty 4 --rate 20
+  node devnet --block-time 5 --delay 200 a difficulty that follows, and a slow network
   node devnet --transport sqs            over SQS, as AWS_PROFILE or AWS_ENDPOINT_URL_SQS says
 
 While it runs, in another terminal:
@@ -50,6 +51,7 @@ pub(super) const INIT_EXAMPLES: &str = "\
 Examples:
   node init --open                       four open accounts of 10.00 each
   node init --accounts 2 --reward 0.25   two keys, and a reward for each block
+  node init --open --block-time 30       a difficulty that follows the hash rate
   node send --key node0.key.toml --to node1 --amount 1.00";
 
 /// For `node peers --help`.

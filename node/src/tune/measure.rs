@@ -103,7 +103,8 @@ impl Queue {
             }
             #[cfg(feature = "sqs")]
             Medium::Sqs(options) => {
-                let prefix = format!("{}tune-", options.prefix);
+                // A name of its own each time: that of a queue which was deleted is blocked for a minute.
+                let prefix = format!("{}tune-{}-", options.prefix, std::process::id());
                 (Medium::Sqs(sqs::Options { prefix, discover: false, ..options.clone() }), None)
             }
         };

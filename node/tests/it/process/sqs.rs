@@ -359,3 +359,13 @@ fn an_operator_handles_queues() {
     place.run(["queues", "delete", "--all"]).succeeds();
     place.run(["send", "--from", "node0", "--to", "node1", "--amount", "0.50"]).exits(6);
 }
+
+#[test]
+fn tune_measures_a_queue_that_no_node_sees() {
+    let network = Network::open(3);
+    let advice = network.place.json(["tune", "--hash-rate", "1M", "--json"]);
+    let delays_ms = advice["delaysMs"].as_array().unwrap();
+    assert!(delays_ms.iter().all(|it| 0.0 < it.as_f64().unwrap()), "{advice}");
+    assert!(advice["delaysFrom"].as_str().unwrap().contains("a queue of its own"), "{advice}");
+    assert!(network.list().is_empty());
+}
