@@ -3,7 +3,7 @@
 //! Blocks come at random at the rate hash rate / work. For the delay d after a block, everybody but its finder still
 //! searches for a rival of it, so every block of the chain has x = (d / T)(1 - sum of p^2) stale ones beside it, where T
 //! is the time between any two blocks and the p are the nodes' shares of the hash rate. So x / (1 + x) of all blocks are
-//! stale, and the chain grows by one in T (1 + x).
+//! stale, and the chain grows by one in T (1 + x), of which T is random and exponential.
 //! Invariant: nothing here but `measure` looks at a clock or at this machine.
 
 pub mod estimate;

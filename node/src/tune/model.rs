@@ -3,9 +3,9 @@
 use quarry_core::target::Work;
 use serde::Serialize;
 
-/// Half of all blocks come within so many mean intervals.
+/// Half of all exponential times are below so many means.
 const MEDIAN: f64 = std::f64::consts::LN_2;
-/// 90 % of them within so many.
+/// 90 % of them are.
 const P90: f64 = std::f64::consts::LN_10;
 /// And 99 %.
 const P99: f64 = 2.0 * std::f64::consts::LN_10;
@@ -89,15 +89,16 @@ impl Conditions {
     /// What so many hashes a block bring.
     pub fn outcome(&self, hashes: f64) -> Outcome {
         let (all_s, lost_s) = (self.interval_of_all_s(hashes), self.lost_s());
-        let mean_s = all_s + lost_s;
+        // An interval of the chain is about what is lost and then an exponential time.
+        let within = |means: f64| lost_s + means * all_s;
         Outcome {
             zeros: hashes.log2() / 4.0,
             hashes,
-            mean_s,
-            median_s: MEDIAN * mean_s,
-            p90_s: P90 * mean_s,
-            p99_s: P99 * mean_s,
-            stale: lost_s / mean_s,
+            mean_s: all_s + lost_s,
+            median_s: within(MEDIAN),
+            p90_s: within(P90),
+            p99_s: within(P99),
+            stale: lost_s / (all_s + lost_s),
         }
     }
 
