@@ -17,7 +17,7 @@ use crossbeam_channel::{Receiver, RecvTimeoutError};
 use quarry_core::network::{AccountEntry, Difficulty, Network, NetworkFile};
 use quarry_core::units::{Amount, Height, NodeId};
 
-use crate::args::{CommonArgs, DevnetArgs};
+use crate::args::{CommonArgs, DevnetArgs, MiningArgs};
 use crate::commands::inspect::print_table;
 use crate::commands::node::{create_data, open_search, stop_signal};
 use crate::commands::output::say;
@@ -136,12 +136,32 @@ fn prepare(directory: &Directory, args: &DevnetArgs) -> Result<Network> {
 
 /// The difficulty of the first blocks: where it is to follow the hash rate, one that suits this machine.
 fn first_difficulty(args: &DevnetArgs) -> Result<Difficulty> {
+    let mining = node_mining(args);
     if let (None, Some(block_time)) = (args.difficulty, args.block_time)
-        && let Some(search) = open_search(&args.mining)?
+        && let Some(search) = open_search(&mining)?
     {
-        return Ok(Difficulty::Bits(tune::suggest(&*search, f64::from(block_time))?.0));
+        // All nodes share a card; on the CPU each has what it is measured to have, until all cores are busy.
+        let busy = mining.threads.map_or(1.0, |threads| threads.get() as f64)
+            * mining.cpu_limit.0.map_or(1.0, |limit| limit.as_percent() / 100.0);
+        let nodes = match search.name().starts_with("cpu") {
+            true => f64::from(args.nodes).min(cores() as f64 / busy),
+            false => 1.0,
+        };
+        return Ok(Difficulty::Bits(tune::suggest(&*search, f64::from(block_time) * nodes)?.0));
     }
     Ok(Difficulty::Zeros(args.difficulty.unwrap_or(5)))
+}
+
+/// What each node mines with.
+fn node_mining(args: &DevnetArgs) -> MiningArgs {
+    let share = NonZeroUsize::new(cores() / usize::from(args.nodes)).unwrap_or(NonZeroUsize::MIN);
+    let mut mining = args.mining.clone();
+    mining.threads.get_or_insert(share);
+    mining
+}
+
+fn cores() -> usize {
+    std::thread::available_parallelism().map_or(1, NonZeroUsize::get)
 }
 
 fn read_network(directory: &Directory) -> Result<Network> {
@@ -198,12 +218,8 @@ impl Devnet<'_> {
     }
 
     fn start_node(&self, id: NodeId) -> Result<Process> {
-        let cores = std::thread::available_parallelism().map_or(1, NonZeroUsize::get);
-        let share = NonZeroUsize::new(cores / self.ids.len()).unwrap_or(NonZeroUsize::MIN);
-        let mut mining = self.args.mining.clone();
-        mining.threads.get_or_insert(share);
         let mut command = self.command();
-        command.arg(id.to_string()).args(mining.options());
+        command.arg(id.to_string()).args(node_mining(self.args).options());
         if self.args.mine_empty || 0 < self.network.block_time_us {
             command.arg("--mine-empty");
         }
