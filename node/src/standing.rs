@@ -139,7 +139,7 @@ fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> R
         ));
     }
     let most = network.limits.block_transactions;
-    Ok(format!("for a block: {before} transactions came before it, and a block holds up to {most}"))
+    Ok(format!("for a block: {before} before it, and a block holds up to {most} transactions"))
 }
 
 #[cfg(test)]
@@ -181,9 +181,9 @@ mod tests {
             assert_eq!(standing.expires, Some(timestamp.saturating_add(network.limits.window_us())));
             standing.reason.unwrap()
         };
-        assert!(reason(0).starts_with("for a block: 0 transactions came before it"), "{}", reason(0));
+        assert!(reason(0).starts_with("for a block: 0 before it"), "{}", reason(0));
         assert!(reason(1).starts_with("for money: of 2.00 only 1.00 is there"), "{}", reason(1));
-        assert!(reason(2).starts_with("for a block: 2 transactions"), "{}", reason(2));
+        assert!(reason(2).starts_with("for a block: 2 before it"), "{}", reason(2));
 
         let gone = payment("node3", "node0", 1).id();
         let unknown = of(&snapshot, &network, Some(&fates), &gone).unwrap_err();

@@ -36,7 +36,9 @@ pub fn run(common: &CommonArgs, args: &TxArgs) -> Result<Exit> {
 
 fn print(args: &TxArgs, standing: &Standing) -> Result<()> {
     say!("transaction  {}", args.transaction)?;
-    let since = standing.since.map_or_else(String::new, |since| format!(" since {}", seconds(since)));
+    let is_pending = standing.state == State::Pending;
+    let word = if is_pending { "since" } else { "at" };
+    let since = standing.since.map_or_else(String::new, |since| format!(" {word} {} UTC", seconds(since)));
     match (standing.height, standing.confirmations) {
         (Some(height), 1) => say!("state        mined in block {height}, 1 confirmation")?,
         (Some(height), count) => say!("state        mined in block {height}, {count} confirmations")?,
@@ -46,18 +48,18 @@ fn print(args: &TxArgs, standing: &Standing) -> Result<()> {
         say!("block        {block}")?;
     }
     if let Some(reason) = &standing.reason {
-        let name = if standing.state == State::Pending { "waits" } else { "reason" };
+        let name = if is_pending { "waits" } else { "reason" };
         say!("{name:<13}{reason}")?;
     }
     if let Some(expires) = standing.expires {
-        say!("expires      {}, unless it is mined before", seconds(expires))?;
+        say!("expires      {} UTC, unless it is mined before", seconds(expires))?;
     }
     if let Some(transaction) = &standing.transaction {
         // Raw values: an amount is shown as it was written, not as a float.
         let fields: BTreeMap<&str, &RawValue> = serde_json::from_str(transaction.get())?;
         let field = |name: &str| fields.get(name).map_or("", |value| value.get().trim_matches('"'));
         let [from, to, amount, time] = ["from_node", "to_node", "amount", "timestamp"].map(field);
-        say!("payment      {amount} from {from} to {to}, made {time}")?;
+        say!("payment      {amount} from {from} to {to}, made {time} UTC")?;
     }
     Ok(())
 }

@@ -29,15 +29,14 @@ fn a_transaction_is_told_of_from_its_coming_to_its_end() {
     let second = id(&place.run(amount("4.50")).succeeds());
 
     let text = place.run(["tx", &first]).succeeds().text();
-    for part in
-        ["pending since 20", "for a block: 0 transactions came before it", "up to 500", "expires      20"]
+    for part in ["pending since 20", "for a block: 0 before it", "up to 500 transactions", "expires      20"]
     {
         assert!(text.contains(part), "{part}: {text}");
     }
     assert!(text.contains("6.00 from node0 to node1") && text.contains("not by this node"), "{text}");
-    assert!(place.run(["tx", &second]).succeeds().text().contains("2 transactions came before it"));
+    assert!(place.run(["tx", &second]).succeeds().text().contains("for a block: 2 before it"));
     let told = place.run(["tx", &refused]).exits(7).text();
-    assert!(told.contains("refused since 20"), "{told}");
+    assert!(told.contains("refused at 20"), "{told}");
     assert!(told.contains("sender has 4.00, which is less than 4.01"), "{told}");
     let unknown = "0".repeat(64);
     place.run(["tx", &unknown]).exits(6).says("neither waits").says("since its start");
