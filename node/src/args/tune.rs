@@ -38,8 +38,9 @@ pub struct TuneArgs {
     /// The shares of the nodes in the hash rate, such as 50,30,20
     #[arg(long, value_name = "N,N,...", value_delimiter = ',', value_parser = share, conflicts_with = "nodes")]
     pub shares: Vec<f64>,
-    /// How many milliseconds a block takes to another node; several are all as likely [default: those of the node's
-    /// peers, or else measured through a queue of its own]
+    /// How many milliseconds a block takes to another node; several are all as likely. Where more than 17 nodes gossip it
+    /// takes several hops, and the default is that of one [default: those of the node's peers, or else measured through
+    /// a queue of its own]
     #[arg(long, value_name = "MS,MS,...", value_delimiter = ',', value_parser = delay)]
     pub delay: Vec<f64>,
     /// Simulate 100,000 blocks, too
