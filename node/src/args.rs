@@ -124,6 +124,10 @@ pub struct RunArgs {
     /// Take each message so many milliseconds after it has come, to study what a slow network does
     #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
     pub delay: u32,
+    /// The names by which browsers may ask for the web pages, besides localhost and addresses
+    #[cfg(feature = "http")]
+    #[arg(long, env = "QUARRY_HTTP_NAMES", hide_env_values = true, value_delimiter = ',', value_name = "NAMES")]
+    pub http_names: Vec<String>,
     /// Leave the network for good when told to stop: say goodbye, and remove the own inbox with all that waits in it
     #[arg(long)]
     pub leave: bool,
@@ -339,6 +343,11 @@ pub struct DevnetArgs {
     /// Let each message take so many milliseconds longer, to study what a slow network does
     #[arg(long, default_value_t = 0, value_name = "MS", value_parser = clap::value_parser!(u32).range(..=60_000))]
     pub delay: u32,
+    /// Where the page with all nodes and their buttons is: an address of this machine, off for no pages at all, or auto
+    /// for 127.0.0.1:8079, if that is free
+    #[cfg(feature = "http")]
+    #[arg(long, default_value = "auto", value_name = "ADDRESS")]
+    pub http: HttpChoice,
     /// What mines
     #[command(flatten)]
     pub mining: MiningArgs,

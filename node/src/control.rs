@@ -6,7 +6,7 @@
 use std::collections::BTreeMap;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::Shutdown;
+use std::net::{Shutdown, SocketAddr};
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -49,6 +49,8 @@ pub enum Request {
     Submit(Box<RawValue>),
     /// To mine no more, so that a network that is about to stop comes to rest first.
     StopMining,
+    /// Whether to be cut off: it neither hears nor is heard, as if its queues were out of reach.
+    CutOff(bool),
     /// Something from its store.
     Query(Query),
     /// Where a transaction stands: a [`crate::standing::Standing`].
@@ -64,6 +66,8 @@ pub enum Ask {
     Submit(Transaction, Sender<Result<(), String>>),
     /// To mine no more.
     StopMining(Sender<()>),
+    /// Whether to be cut off.
+    CutOff(bool, Sender<()>),
 }
 
 /// Where a node stands.
@@ -92,6 +96,12 @@ pub struct NodeStatus {
     pub backend: Option<String>,
     /// How fast it mines.
     pub hash_rate: HashRates,
+    /// Whether it is cut off from all others because it was asked to be.
+    #[serde(default)]
+    pub cut_off: bool,
+    /// Where its web pages are, if anywhere.
+    #[serde(default)]
+    pub pages: Option<SocketAddr>,
     /// The peer whose chain it fetches, if any.
     pub syncing: Option<NodeId>,
     /// The other nodes.
@@ -409,6 +419,10 @@ fn answer(
         }
         Request::StopMining => {
             put(asks, Ask::StopMining)?;
+            Ok(RawValue::NULL.to_owned())
+        }
+        Request::CutOff(is_cut) => {
+            put(asks, |answer| Ask::CutOff(is_cut, answer))?;
             Ok(RawValue::NULL.to_owned())
         }
         Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),

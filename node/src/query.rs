@@ -40,6 +40,11 @@ pub enum Query {
     BlockAt(Height),
     /// Any block.
     Block(Hash),
+    /// The newest blocks' heights and hashes.
+    Path {
+        /// How many.
+        count: u32,
+    },
     /// Balances.
     Balances {
         /// Of this account only.
@@ -62,6 +67,16 @@ pub struct BlockAnswer {
     pub header: String,
     /// How many blocks of the best chain it is deep, itself included; 0 on another branch.
     pub confirmations: u64,
+}
+
+/// A block of the best chain by height and hash.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
+#[serde(rename_all = "camelCase")]
+pub struct PathAnswer {
+    /// Its height.
+    pub height: Height,
+    /// Its hash.
+    pub hash: Hash,
 }
 
 /// Balances at a height.
@@ -117,6 +132,7 @@ pub fn answer(store: &Snapshot, network: &Network, query: &Query) -> Result<Box<
             None => not_found(format!("there is no block at height {height}")),
         },
         Query::Block(hash) => block(store, network, hash),
+        Query::Path { count } => Ok(to_raw_value(&path(store, (*count).min(COUNT_MAX))?)?),
         Query::Balances { account } => balances(store, network, account.as_deref()),
         Query::Seen { blocks } => Ok(to_raw_value(&seen::answer(store, network, *blocks)?)?),
     }
@@ -166,6 +182,14 @@ pub fn unknown(store: &Snapshot) -> Result<String> {
     Ok(format!(
         "this transaction neither waits nor is it in a block from height {from} on; older are not indexed"
     ))
+}
+
+/// The newest blocks of the best chain, the tip first.
+fn path(store: &Snapshot, count: u32) -> Result<Vec<PathAnswer>> {
+    let height = height(store)?;
+    let lowest = Height((height.0 + 1).saturating_sub(count.into()));
+    let path = store.path_range(lowest..=height)?.rev();
+    Ok(path.map(|entry| entry.map(|(height, hash)| PathAnswer { height, hash })).collect::<Result<_, _>>()?)
 }
 
 fn block(store: &Snapshot, network: &Network, hash: &Hash) -> Result<Box<RawValue>> {

@@ -5,6 +5,7 @@
 //! nothing, and repeats only what the core recognises as known. Invariant: nothing else touches the core.
 
 use std::collections::BTreeMap;
+use std::net::SocketAddr;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, bail};
@@ -55,6 +56,8 @@ pub struct Runtime {
     pub fates: Fates,
     /// Where peers are fixed: who they are.
     pub static_peers: Option<Vec<NodeId>>,
+    /// Where its web pages are, if anywhere.
+    pub pages: Option<SocketAddr>,
     /// Closed, or told something, when the node is to stop.
     pub stop: Receiver<()>,
     /// Whether the node's inbox is removed then.
@@ -74,6 +77,8 @@ pub struct State {
     /// The announcements that are, and that the core has not been told of.
     announced: Vec<u64>,
     rates: Rates,
+    /// Whether it neither hears nor is heard, because it was asked to.
+    is_cut_off: bool,
     hash_rate_due_us: u64,
 }
 
@@ -117,6 +122,9 @@ impl Runtime {
                 runtime.take(input, turn)?;
                 // What waits already shares the commit, unless somebody waits for an answer.
                 for _ in 1..BATCH_MAX {
+                    if runtime.state.is_cut_off {
+                        break;
+                    }
                     let Ok(incoming) = runtime.transport.incoming().try_recv() else { break };
                     runtime.take(Input::Transport(incoming), turn)?;
                 }
@@ -135,15 +143,17 @@ impl Runtime {
     }
 
     fn wait(&mut self) -> Input {
-        let never_mined = never();
+        let (never_mined, never_heard) = (never(), never());
         let mined = self.mining.as_ref().map_or(&never_mined, Mining::results);
         let view_due_us = self.publisher.as_ref().map_or(u64::MAX, Publisher::due_us);
+        // What is not heard waits in the inbox.
+        let heard = if self.state.is_cut_off { &never_heard } else { self.transport.incoming() };
         let due_us = self.node.deadline().min(self.state.hash_rate_due_us).min(view_due_us);
         select_biased! {
             recv(self.stop) -> _ => Input::Stop,
             recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
             recv(self.asks.1) -> ask => ask.map_or(Input::Tick, Input::Ask),
-            recv(self.transport.incoming()) -> it => it.map_or(Input::TransportGone, Input::Transport),
+            recv(heard) -> it => it.map_or(Input::TransportGone, Input::Transport),
             default(self.clock.until(due_us)) => Input::Tick,
         }
     }
@@ -194,6 +204,15 @@ impl Runtime {
             Input::Ask(Ask::StopMining(answer)) => {
                 if self.mining.take().is_some() {
                     info!("mines no more");
+                }
+                // Who asked may have gone.
+                let _ = answer.send(());
+                Ok(())
+            }
+            Input::Ask(Ask::CutOff(is_cut_off, answer)) => {
+                if self.state.is_cut_off != is_cut_off {
+                    info!("{}", if is_cut_off { "cut off from all others" } else { "no longer cut off" });
+                    self.state.is_cut_off = is_cut_off;
                 }
                 // Who asked may have gone.
                 let _ = answer.send(());
@@ -299,6 +318,10 @@ impl Runtime {
 
     fn perform(&mut self, effect: Effect) {
         match effect {
+            Effect::Send { announcement, .. } if self.state.is_cut_off => {
+                self.state.journal.count("messages_unsent");
+                self.sent(announcement.unwrap_or(NO_TICKET));
+            }
             Effect::Send { to, bytes, bulk, announcement } => {
                 let kind = if bulk { Kind::Transactions } else { Kind::Chain };
                 let ticket = announcement.unwrap_or(NO_TICKET);
@@ -387,6 +410,8 @@ impl Runtime {
             searching: self.node.template().is_some() && self.mining.is_some(),
             backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),
             hash_rate: self.state.rates.into(),
+            cut_off: self.state.is_cut_off,
+            pages: self.pages,
             syncing: self.node.syncing(),
             peers: peers.collect(),
             counters: self.state.journal.counters(),

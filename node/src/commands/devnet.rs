@@ -2,6 +2,9 @@
 //! any of them can be killed and started again; this one only starts them, watches, and stops them.
 
 mod medium;
+mod orders;
+#[cfg_attr(not(feature = "http"), path = "devnet/no_page.rs")]
+mod page;
 mod process;
 mod screen;
 
@@ -13,7 +16,7 @@ use std::process::Command;
 use std::time::{Duration, Instant};
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crossbeam_channel::{Receiver, RecvTimeoutError};
+use crossbeam_channel::{Receiver, never, select};
 use quarry_core::network::{AccountEntry, Difficulty, Network, NetworkFile};
 use quarry_core::units::{Amount, Height, NodeId};
 
@@ -26,6 +29,7 @@ use crate::config::{self, Directory, TransportFile, program};
 use crate::control::{self, Request};
 use crate::exit::{Exit, OrExit as _};
 use crate::query::{BalancesAnswer, Query};
+use page::Page;
 use process::{Process, Processes};
 use screen::{Screen, Standings};
 
@@ -202,10 +206,13 @@ impl Devnet<'_> {
         }
         self.wait_for_start(&mut nodes)?;
         let mut generator = Processes(self.start_generator()?.into_iter().collect());
-        self.print_first_screen(&nodes)?;
-        self.watch()?;
+        let mut page = Page::open(self)?;
+        self.print_first_screen(&nodes, page.as_ref())?;
+        self.watch(&mut nodes, page.as_mut())?;
 
         say!("\nstopping ...")?;
+        drop(page);
+        self.rejoin()?;
         generator.end(|| self.hurry());
         let settled = self.settle(&nodes);
         nodes.end(|| self.hurry());
@@ -219,12 +226,12 @@ impl Devnet<'_> {
 
     fn start_node(&self, id: NodeId) -> Result<Process> {
         let mut command = self.command();
-        command.arg(id.to_string()).args(node_mining(self.args).options());
+        command.arg(id.to_string()).args(node_mining(self.args).options()).args(page::options(self.args));
         if self.args.mine_empty || 0 < self.network.block_time_us {
             command.arg("--mine-empty");
         }
         command.args(["--delay", &self.args.delay.to_string()]);
-        Process::start(&self.directory, format!("node{id}"), command)
+        Process::start(&self.directory, node_name(id), command)
     }
 
     fn start_generator(&self) -> Result<Option<Process>> {
@@ -246,7 +253,7 @@ impl Devnet<'_> {
         command.arg("--dir").arg(self.directory.path());
         command.args(["--log", &self.common.log, "--log-format", self.common.log_format.name()]);
         command.args(medium::options(&self.transport));
-        for name in ["QUARRY_NETWORK", "QUARRY_TRANSPORT", "QUARRY_QUEUE_PREFIX"] {
+        for name in ["QUARRY_NETWORK", "QUARRY_TRANSPORT", "QUARRY_QUEUE_PREFIX", "QUARRY_HTTP"] {
             command.env_remove(name);
         }
         command
@@ -270,17 +277,28 @@ impl Devnet<'_> {
         Ok(())
     }
 
-    /// Shows where the nodes stand until told to stop or until the time is up.
-    fn watch(&self) -> Result<()> {
+    /// Shows where the nodes stand, and does what is asked on the page, until told to stop or until the time is up.
+    fn watch(&self, nodes: &mut Processes, mut page: Option<&mut Page>) -> Result<()> {
         let started = Instant::now();
+        let orders = page.as_ref().map_or_else(never, |page| page.orders().clone());
         let duration = self.args.duration.map(|seconds| Duration::from_secs(u64::from(seconds.get())));
         let mut screen = Screen::default();
         loop {
-            screen.show(started.elapsed(), &self.ask(), &self.directory)?;
+            let standings = self.ask();
+            screen.show(started.elapsed(), &standings, &self.directory)?;
+            if let Some(page) = &mut page {
+                page.show(self, &standings, nodes);
+            }
             let left = duration.map(|duration| duration.saturating_sub(started.elapsed()));
-            match self.stop.recv_timeout(left.unwrap_or(INTERVAL).min(INTERVAL)) {
-                Ok(()) | Err(RecvTimeoutError::Disconnected) => return Ok(()),
-                Err(RecvTimeoutError::Timeout) => {}
+            select! {
+                recv(self.stop) -> _ => return Ok(()),
+                recv(orders) -> asked => if let (Ok(asked), Some(page)) = (asked, &mut page) {
+                    let outcome = self.carry_out(asked.order, nodes);
+                    page.note(&outcome);
+                    // Who asked may have gone.
+                    let _ = asked.answer.send(outcome);
+                },
+                default(left.unwrap_or(INTERVAL).min(INTERVAL)) => {}
             }
             if duration.is_some_and(|duration| duration <= started.elapsed()) {
                 return Ok(());
@@ -365,7 +383,7 @@ impl Devnet<'_> {
         self.directory.path().display()
     }
 
-    fn print_first_screen(&self, nodes: &Processes) -> Result<()> {
+    fn print_first_screen(&self, nodes: &Processes, page: Option<&Page>) -> Result<()> {
         let (network, place, program) = (&self.network, self.place(), program());
         let zeros = zeros(network);
         let follows = match network.block_time_us / 1_000_000 {
@@ -388,6 +406,9 @@ impl Devnet<'_> {
         if let Some(queues) = medium::describe(&self.transport) {
             say!("queues     {queues}")?;
         }
+        if let Some(page) = page {
+            say!("page       http://{}/", page.address())?;
+        }
         say!("files      {place}/blockchain<ID>.txt and ledger<ID>.txt; logs in {place}/quarry")?;
         say!("try        watch cat {place}/blockchain0.txt")?;
         say!("           {program} chain --dir {place}")?;
@@ -396,6 +417,11 @@ impl Devnet<'_> {
         }
         say!("stop       Ctrl-C\n")
     }
+}
+
+/// By what the process of a node is known.
+fn node_name(id: NodeId) -> String {
+    format!("node{id}")
 }
 
 /// The first few of something, in a line.

@@ -151,6 +151,9 @@ fn print_status(status: &NodeStatus) -> Result<()> {
     say!("network     {}", status.network)?;
     say!("tip         {} at height {}", status.tip, status.height)?;
     say!("mempool     {} transactions", status.mempool)?;
+    if status.cut_off {
+        say!("cut off     neither hears nor is heard, as it was asked")?;
+    }
     match &status.backend {
         Some(backend) => {
             let doing = if status.searching { "searching" } else { "waiting for transactions" };

@@ -82,9 +82,11 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
     let (asks, fates) = (bounded(16), Fates::default());
     #[cfg(feature = "http")]
-    let (publisher, _pages) = open_pages(id, args.http, &network, &reader, &fates, &asks.0)?;
+    let (publisher, site) = open_pages(id, args, &network, &reader, &fates, &asks.0)?;
+    #[cfg(feature = "http")]
+    let pages = site.as_ref().map(http::Server::address);
     #[cfg(not(feature = "http"))]
-    let publisher = None;
+    let (publisher, pages) = (None, None);
     let socket = directory.socket(id);
     let server =
         control::Server::start(socket.clone(), network, reader, fates.clone(), Sender::clone(&asks.0))
@@ -101,6 +103,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
         transport,
         fates,
         static_peers,
+        pages,
         stop,
         leave,
         clock,
@@ -114,13 +117,13 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
 #[cfg(feature = "http")]
 fn open_pages(
     id: NodeId,
-    choice: HttpChoice,
+    args: &RunArgs,
     network: &Arc<Network>,
     reader: &Reader,
     fates: &Fates,
     asks: &Sender<Ask>,
 ) -> Result<(Option<Publisher>, Option<http::Server>)> {
-    let Some(address) = http::address(choice, id) else { return Ok((None, None)) };
+    let Some(address) = http::address(args.http, id) else { return Ok((None, None)) };
     let feed = Feed::default();
     let site = http::Site {
         network: Arc::clone(network),
@@ -129,14 +132,15 @@ fn open_pages(
         fates: fates.clone(),
         asks: asks.clone(),
         token: std::env::var("QUARRY_HTTP_TOKEN").ok().filter(|token| !token.is_empty()),
+        names: args.http_names.clone(),
     };
-    match http::Server::start(address, site) {
+    match http::serve(address, site) {
         Ok(server) => {
             info!("to look at it in a browser: http://{}/", server.address());
             Ok((Some(Publisher::new(feed)), Some(server)))
         }
         // Nobody has asked for this very address.
-        Err(error) if choice == HttpChoice::Auto => {
+        Err(error) if args.http == HttpChoice::Auto => {
             info!("no web pages: {address}: {error}");
             Ok((None, None))
         }

@@ -9,17 +9,24 @@ use axum::http::{HeaderMap, Method, StatusCode, header};
 use axum::middleware::Next;
 use axum::response::{IntoResponse as _, Response};
 
-use super::Shared;
+/// Who may ask for what.
+pub(crate) struct Guard {
+    /// Whether only this machine can reach the server.
+    pub(crate) is_local: bool,
+    /// What a request that changes something must bring.
+    pub(crate) token: Option<String>,
+    /// The names by which the server may be asked for, besides `localhost` and addresses.
+    pub(crate) names: Vec<String>,
+}
 
 /// Refuses what a foreign page could have sent.
-pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, next: Next) -> Response {
+pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if let Err(refusal) = check_host(headers) {
+    if let Err(refusal) = check_host(headers, &guard.names) {
         return refusal.into_response();
     }
     if request.method() != Method::GET && request.method() != Method::HEAD {
-        let token = shared.site.token.as_deref();
-        if let Err(refusal) = check_change(headers, shared.is_local, token) {
+        if let Err(refusal) = check_change(headers, guard.is_local, guard.token.as_deref()) {
             return refusal.into_response();
         }
     }
@@ -29,17 +36,17 @@ pub(super) async fn check(State(shared): State<Arc<Shared>>, request: Request, n
 type Verdict = Result<(), (StatusCode, &'static str)>;
 
 /// A name that somebody else's DNS resolves to this machine is refused.
-fn check_host(headers: &HeaderMap) -> Verdict {
+fn check_host(headers: &HeaderMap, names: &[String]) -> Verdict {
     let host = text(headers, header::HOST).unwrap_or_default();
     let name = match host.rsplit_once(':') {
         Some((name, port)) if port.bytes().all(|byte| byte.is_ascii_digit()) => name,
         _ => host,
     };
     let is_address = name.trim_start_matches('[').trim_end_matches(']').parse::<IpAddr>().is_ok();
-    if name == "localhost" || is_address {
+    if name == "localhost" || is_address || names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         Ok(())
     } else {
-        Err((StatusCode::MISDIRECTED_REQUEST, "ask for localhost or for an IP address\n"))
+        Err((StatusCode::MISDIRECTED_REQUEST, "ask for localhost, for an IP address, or for a name that --http-names lists\n"))
     }
 }
 
@@ -78,12 +85,16 @@ mod tests {
     }
 
     #[test]
-    fn only_addresses_and_localhost_are_hosts() {
+    fn only_addresses_localhost_and_configured_names_are_hosts() {
         for host in ["localhost", "localhost:8080", "127.0.0.1:1", "[::1]:8080", "10.0.0.1", "[::1]"] {
-            assert_eq!(check_host(&headers(&[(header::HOST, host)])), Ok(()), "{host}");
+            assert_eq!(check_host(&headers(&[(header::HOST, host)]), &[]), Ok(()), "{host}");
+        }
+        let names = ["ledger.example.org".to_owned()];
+        for host in ["ledger.example.org:8080", "Ledger.Example.Org"] {
+            assert_eq!(check_host(&headers(&[(header::HOST, host)]), &names), Ok(()), "{host}");
         }
         for host in ["", "example.org", "localhost.example.org:8080", "127.0.0.1.example.org"] {
-            assert!(check_host(&headers(&[(header::HOST, host)])).is_err(), "{host}");
+            assert!(check_host(&headers(&[(header::HOST, host)]), &names).is_err(), "{host}");
         }
     }
 

@@ -1,33 +1,25 @@
-//! The overview's parts, kept up to date in every open page through one stream of events.
-//! Invariant: parts are rendered once for all pages, and sent only where they have changed.
+//! The overview's parts: renewed as the node goes on, but only while somebody looks.
+//! Invariant: the chain is read again only after it has changed.
 
-use std::convert::Infallible;
 use std::sync::{Arc, Mutex, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
-use axum::http::StatusCode;
-use axum::response::sse::{Event, KeepAlive, Sse};
-use axum::response::{IntoResponse as _, Response};
-use futures_util::{StreamExt as _, stream};
-use tokio::sync::watch;
+use axum::response::Response;
 
+use super::stream::{Part, Parts};
 use super::window::Window;
 use super::{Shared, pages};
 use crate::feed::View;
 
-/// The most open streams.
-const STREAMS_MAX: usize = 64;
 /// How often it is looked whether there is something new.
 const INTERVAL: Duration = Duration::from_millis(250);
 
-/// A part of the overview: the id of its element, and what is in it.
-pub(super) type Part = (&'static str, String);
-
 /// The overview as it was last rendered.
+#[derive(Default)]
 pub(super) struct Live {
     cache: Mutex<Cache>,
-    parts: watch::Sender<Arc<Vec<Part>>>,
+    parts: Parts,
 }
 
 #[derive(Default)]
@@ -36,12 +28,6 @@ struct Cache {
     seen: Option<(quarry_core::units::Hash, Option<crate::feed::Arrival>)>,
     window: Window,
     parts: Arc<Vec<Part>>,
-}
-
-impl Default for Live {
-    fn default() -> Self {
-        Self { cache: Mutex::default(), parts: watch::Sender::new(Arc::default()) }
-    }
 }
 
 /// The overview's parts at this moment; `None` while the node is starting.
@@ -55,7 +41,6 @@ pub(super) fn parts(shared: &Shared) -> anyhow::Result<Option<Arc<Vec<Part>>>> {
 }
 
 fn renew(shared: &Shared, view: &View, cache: &mut Cache) -> anyhow::Result<()> {
-    // The chain is read again only after it has changed.
     let seen = Some((view.status.tip, view.arrivals.back().copied()));
     if cache.seen != seen {
         let snapshot = shared.site.reader.snapshot()?;
@@ -71,17 +56,11 @@ fn renew(shared: &Shared, view: &View, cache: &mut Cache) -> anyhow::Result<()> 
 pub(super) async fn run(shared: &Shared) {
     loop {
         tokio::time::sleep(INTERVAL).await;
-        if shared.live.parts.receiver_count() == 0 {
+        if !shared.live.parts.has_listeners() {
             continue;
         }
         match parts(shared) {
-            Ok(Some(parts)) => {
-                shared.live.parts.send_if_modified(|old| {
-                    let is_new = **old != *parts;
-                    *old = parts;
-                    is_new
-                });
-            }
+            Ok(Some(parts)) => shared.live.parts.publish(parts),
             Ok(None) => {}
             Err(error) => tracing::warn!("the web pages cannot be renewed: {error:#}"),
         }
@@ -90,21 +69,10 @@ pub(super) async fn run(shared: &Shared) {
 
 /// The stream of an open page.
 pub(super) async fn events(State(shared): State<Arc<Shared>>) -> Response {
-    if STREAMS_MAX <= shared.live.parts.receiver_count() {
-        return (StatusCode::SERVICE_UNAVAILABLE, "too many open pages\n").into_response();
+    // What was last sent may be older than the page that asks.
+    match parts(&shared) {
+        Ok(parts) => shared.live.parts.publish(parts.unwrap_or_default()),
+        Err(error) => tracing::warn!("the web pages cannot be renewed: {error:#}"),
     }
-    let state = (shared.live.parts.subscribe(), Arc::<Vec<Part>>::default());
-    let batches = stream::unfold(state, |(mut receiver, old)| async move {
-        receiver.changed().await.ok()?;
-        let new = Arc::clone(&receiver.borrow_and_update());
-        let is_known = |part: &Part| old.contains(part);
-        let changed = new.iter().filter(|part| !is_known(part));
-        let events: Vec<_> = changed.map(|(id, html)| Ok::<_, Infallible>(event(id, html))).collect();
-        Some((stream::iter(events), (receiver, new)))
-    });
-    Sse::new(batches.flatten()).keep_alive(KeepAlive::default()).into_response()
-}
-
-fn event(id: &str, html: &str) -> Event {
-    Event::default().event(id).data(html)
+    shared.live.parts.respond()
 }

@@ -9,20 +9,17 @@ use axum::extract::{Query, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse, Redirect, Response};
 use axum::routing::get;
-use maud::{DOCTYPE, Markup, html};
+use maud::{Markup, html};
 use quarry_core::network::Network;
 use quarry_core::units::TxId;
 use serde::Deserialize;
 
-use super::live::{self, Part};
+use super::layout::{self, Frame};
+use super::stream::Part;
 use super::window::Window;
-use super::{Shared, api, charts};
+use super::{Shared, api, charts, live};
 use crate::args::BlockRef;
 use crate::feed::View;
-
-/// The browser's icon, so that it asks for none.
-const ICON: &str = "data:image/svg+xml,%3Csvg xmlns='http://www.w3.org/2000/svg' viewBox='0 0 8 8'%3E\
-                    %3Crect width='8' height='8' rx='2' fill='%23c2700f'/%3E%3C/svg%3E";
 
 /// The overview's parts: their ids, titles and whether they take the whole width.
 const PARTS: [(&str, &str, bool); 8] = [
@@ -55,10 +52,10 @@ async fn overview(State(shared): State<Arc<Shared>>) -> Response {
     };
     let content = html! {
         div.grid {
-            @for ((id, title, is_wide), (_, content)) in PARTS.iter().zip(parts.iter()) {
+            @for ((_, title, is_wide), part) in PARTS.iter().zip(parts.iter()) {
                 section.wide[*is_wide] {
                     @if !title.is_empty() { h2 { (title) } }
-                    div id=(id) data-live { (maud::PreEscaped(content)) }
+                    (layout::part(part))
                 }
             }
         }
@@ -78,7 +75,7 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
         peers(view),
         delay(window),
     ];
-    PARTS.iter().zip(contents).map(|((id, ..), content)| (*id, content.into_string())).collect()
+    PARTS.iter().zip(contents).map(|((id, ..), content)| ((*id).to_owned(), content.into_string())).collect()
 }
 
 fn figures(network: &Network, view: &View, window: &Window) -> Markup {
@@ -228,37 +225,18 @@ fn failure(shared: &Shared, code: StatusCode, words: &str) -> Response {
 fn page(shared: &Shared, title: &str, content: &Markup) -> Markup {
     let network = &shared.site.network;
     let node = shared.site.feed.view().map(|view| view.status.id);
-    html! {
-        (DOCTYPE)
-        html lang="en" {
-            head {
-                meta charset="utf-8";
-                meta name="viewport" content="width=device-width, initial-scale=1";
-                meta name="color-scheme" content="light dark";
-                title { "Quarry " (network.name) ": " (title) }
-                link rel="icon" href=(ICON);
-                link rel="stylesheet" href="/style.css";
-                script src="/live.js" defer {}
-            }
-            body {
-                header {
-                    h1 { a href="/" { "Quarry" } }
-                    span.quiet { (network.name) @if let Some(node) = node { ", node " (node) } }
-                    span.lost { "connection lost" }
-                    form action="/search" role="search" {
-                        input type="search" name="q" placeholder="height, hash, transaction, account"
-                            aria-label="search";
-                        button { "Search" }
-                    }
-                }
-                main { (content) }
-                footer.quiet {
-                    a href="/api/v1/openapi.json" { "API" } " · " a href="/metrics" { "metrics" } " · network "
-                    code { (network.id.0.short()) }
-                }
-            }
+    let subject = node.map_or_else(|| network.name.clone(), |node| format!("{}, node {node}", network.name));
+    let aside = html! {
+        form.search action="/search" role="search" {
+            input type="search" name="q" placeholder="height, hash, transaction, account" aria-label="search";
+            button { "Search" }
         }
-    }
+    };
+    let footer = html! {
+        a href="/api/v1/openapi.json" { "API" } " · " a href="/metrics" { "metrics" } " · network "
+        code { (network.id.0.short()) }
+    };
+    Frame { title, subject: &subject, aside, footer }.around(content)
 }
 
 fn account_link(network: &Network, id: &quarry_core::units::AccountId) -> Markup {

@@ -2,6 +2,7 @@
 //! Invariant: none outlives the one that started it, however that one ends.
 
 use std::fs::{self, File};
+use std::io;
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -58,6 +59,17 @@ impl Process {
         Ok(Some(words))
     }
 
+    /// Tells it to stop, by the end of its standard input.
+    pub(super) fn ask_to_end(&mut self) {
+        drop(self.child.stdin.take());
+    }
+
+    /// Ends it without a word, as a crash would.
+    pub(super) fn kill(&mut self) -> io::Result<()> {
+        self.child.kill()?;
+        self.child.wait().map(|_| ())
+    }
+
     fn has_ended(&mut self) -> bool {
         // Whatever cannot be waited for is none of ours any more.
         self.child.try_wait().map_or(true, |status| status.is_some())
@@ -65,10 +77,22 @@ impl Process {
 }
 
 impl Processes {
+    /// The process of a name, where it runs.
+    pub(super) fn running(&mut self, name: &str) -> Option<&mut Process> {
+        let process = self.0.iter_mut().find(|process| process.name == name)?;
+        (!process.has_ended()).then_some(process)
+    }
+
+    /// Takes the place of one of the same name that has ended.
+    pub(super) fn replace(&mut self, process: Process) {
+        self.0.retain(|other| other.name != process.name);
+        self.0.push(process);
+    }
+
     /// Stops them all, and kills those that are still there when it takes too long.
     pub(super) fn end(&mut self, is_hurried: impl Fn() -> bool) {
         for process in &mut self.0 {
-            drop(process.child.stdin.take());
+            process.ask_to_end();
         }
         let started = Instant::now();
         for process in &mut self.0 {

@@ -54,6 +54,12 @@ impl Standings {
         })
     }
 
+    /// All nodes, by number.
+    #[cfg(feature = "http")]
+    pub(super) fn iter(&self) -> impl Iterator<Item = (NodeId, &Standing)> {
+        self.0.iter().map(|(id, standing)| (*id, standing))
+    }
+
     /// The nodes that answer.
     pub(super) fn up(&self) -> impl Iterator<Item = &NodeStatus> {
         self.0.values().filter_map(|standing| match standing {
@@ -122,6 +128,7 @@ impl Standings {
 fn row(status: &NodeStatus) -> [String; 8] {
     let counter = |name: &str| status.counters.get(name).unwrap_or(&0).to_string();
     let doing = match (status.syncing, status.searching) {
+        _ if status.cut_off => "cut off".to_owned(),
         (Some(peer), _) => format!("syncing with {peer}"),
         (None, true) => "searching".to_owned(),
         (None, false) => "waiting".to_owned(),
