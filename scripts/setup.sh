@@ -12,6 +12,9 @@ compgen -G '/usr/share/vulkan/icd.d/lvp_icd*.json' >/dev/null || packages+=(mesa
 # The tests of deploy/ are in Python, and ask systemd what it thinks of the unit.
 python3 -c 'import ensurepip, venv' 2>/dev/null || packages+=(python3-venv)
 command -v systemd-analyze >/dev/null || packages+=(systemd)
+# The web pages are tested in a real browser, and the metrics by what Prometheus thinks of them.
+command -v chromium >/dev/null || packages+=(chromium fonts-dejavu-core)
+command -v promtool >/dev/null || packages+=(prometheus)
 
 if [ ${#packages[@]} -gt 0 ]; then
     as_root=()

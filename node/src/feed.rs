@@ -25,6 +25,8 @@ const SAMPLE_INTERVAL_US: u64 = 2_000_000;
 pub struct View {
     /// Counts the views.
     pub version: u64,
+    /// When it was published, by [`Now::elapsed_us`].
+    pub elapsed_us: u64,
     /// Where the node stands.
     pub status: NodeStatus,
     /// The blocks that have come in since the node's start, oldest first.
@@ -117,7 +119,7 @@ impl Publisher {
         self.version += 1;
         (self.published_us, self.is_outdated) = (Some(now.elapsed_us), false);
         let (arrivals, samples) = (self.arrivals.clone(), self.samples.clone());
-        let view = Arc::new(View { version: self.version, status, arrivals, samples });
+        let view = Arc::new(View { version: self.version, elapsed_us: now.elapsed_us, status, arrivals, samples });
         *self.feed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 }

@@ -8,6 +8,7 @@ pub(crate) mod layout;
 mod live;
 mod metrics;
 mod pages;
+mod schema;
 mod server;
 pub(crate) mod stream;
 mod window;
@@ -17,12 +18,16 @@ use std::net::{IpAddr, Ipv4Addr, SocketAddr};
 use std::sync::Arc;
 
 use axum::Router;
+use axum::http::StatusCode;
+use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
 use crossbeam_channel::Sender;
 use quarry_core::network::Network;
 use quarry_core::units::NodeId;
+use tokio::sync::Semaphore;
 
 use crate::args::HttpChoice;
+use crate::clock::Clock;
 use crate::control::Ask;
 use crate::fates::Fates;
 use crate::feed::Feed;
@@ -32,6 +37,8 @@ pub use server::Server;
 
 /// The port of node 0 where none is named.
 const PORT: u16 = 8080;
+/// How many requests read the store at once.
+const READERS_MAX: usize = 2;
 
 /// What the pages are about.
 pub struct Site {
@@ -43,6 +50,8 @@ pub struct Site {
     pub feed: Feed,
     /// What became of transactions.
     pub fates: Fates,
+    /// The run loop's clock.
+    pub clock: Clock,
     /// Takes transactions to the run loop.
     pub asks: Sender<Ask>,
     /// What a request that changes something must bring, where others than this machine can reach the server.
@@ -55,6 +64,19 @@ pub struct Site {
 struct Shared {
     site: Site,
     live: live::Live,
+    readers: Semaphore,
+}
+
+impl Shared {
+    /// Answers from the store, off the thread that serves everybody else; few at once, so that the search goes on.
+    async fn read(self: Arc<Self>, answer: impl FnOnce(&Self) -> Response + Send + 'static) -> Response {
+        let this = Arc::clone(&self);
+        let answered = match self.readers.acquire().await {
+            Ok(_turn) => tokio::task::spawn_blocking(move || answer(&this)).await.ok(),
+            Err(_) => None,
+        };
+        answered.unwrap_or_else(|| StatusCode::INTERNAL_SERVER_ERROR.into_response())
+    }
 }
 
 /// Where a node's pages are to be, if anywhere.
@@ -76,7 +98,7 @@ pub fn serve(address: SocketAddr, site: Site) -> io::Result<Server> {
         token: site.token.clone(),
         names: site.names.clone(),
     };
-    let shared = Arc::new(Shared { site, live: live::Live::default() });
+    let shared = Arc::new(Shared { site, live: live::Live::default(), readers: Semaphore::new(READERS_MAX) });
     let routes = routes().with_state(Arc::clone(&shared));
     Server::start(address, guard, routes, async move { live::run(&shared).await })
 }

@@ -82,7 +82,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
     let (asks, fates) = (bounded(16), Fates::default());
     #[cfg(feature = "http")]
-    let (publisher, site) = open_pages(id, args, &network, &reader, &fates, &asks.0)?;
+    let (publisher, site) = open_pages(id, args, &network, &reader, &fates, clock, &asks.0)?;
     #[cfg(feature = "http")]
     let pages = site.as_ref().map(http::Server::address);
     #[cfg(not(feature = "http"))]
@@ -121,6 +121,7 @@ fn open_pages(
     network: &Arc<Network>,
     reader: &Reader,
     fates: &Fates,
+    clock: Clock,
     asks: &Sender<Ask>,
 ) -> Result<(Option<Publisher>, Option<http::Server>)> {
     let Some(address) = http::address(args.http, id) else { return Ok((None, None)) };
@@ -130,6 +131,7 @@ fn open_pages(
         reader: reader.clone(),
         feed: feed.clone(),
         fates: fates.clone(),
+        clock,
         asks: asks.clone(),
         token: std::env::var("QUARRY_HTTP_TOKEN").ok().filter(|token| !token.is_empty()),
         names: args.http_names.clone(),

@@ -16,7 +16,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::OpenApi;
 
-use super::{Shared, Site};
+use super::{Shared, Site, schema};
 use crate::args::BlockRef;
 use crate::control::{self, Refused};
 use crate::exit::{self, Exit};
@@ -58,7 +58,9 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 /// Where the node stands.
-#[utoipa::path(get, path = "/api/v1/status", responses((status = 200, description = "The node's status")))]
+#[utoipa::path(get, path = "/api/v1/status", responses(
+    (status = 200, description = "The node's status", body = schema::Status)
+))]
 async fn status(State(shared): State<Arc<Shared>>) -> Response {
     match shared.site.feed.view() {
         Some(view) => axum::Json(&view.status).into_response(),
@@ -67,20 +69,25 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 }
 
 /// The newest blocks, the tip first.
-#[utoipa::path(get, path = "/api/v1/blocks", params(Count), responses((status = 200, description = "Blocks")))]
+#[utoipa::path(get, path = "/api/v1/blocks", params(Count), responses(
+    (status = 200, description = "Blocks", body = [schema::Block])
+))]
 async fn blocks(State(shared): State<Arc<Shared>>, Parameters(count): Parameters<Count>) -> Response {
-    ask(&shared, &Query::Chain { count: count.count.unwrap_or(20) })
+    ask(shared, Query::Chain { count: count.count.unwrap_or(20) }).await
 }
 
 /// A block by height or hash, and how deep it is.
 #[utoipa::path(
     get, path = "/api/v1/blocks/{block}",
     params(("block" = String, Path, description = "A height of the best chain, or any block's hash")),
-    responses((status = 200, description = "The block"), (status = 404, description = "There is none"))
+    responses(
+        (status = 200, description = "The block", body = schema::PlacedBlock),
+        (status = 404, description = "There is none", body = schema::Failure)
+    )
 )]
 async fn block(State(shared): State<Arc<Shared>>, Path(block): Path<String>) -> Response {
     match block.parse::<BlockRef>() {
-        Ok(block) => ask(&shared, &block.into()),
+        Ok(block) => ask(shared, block.into()).await,
         Err(reason) => error(StatusCode::BAD_REQUEST, &reason),
     }
 }
@@ -90,26 +97,34 @@ async fn block(State(shared): State<Arc<Shared>>, Path(block): Path<String>) -> 
 #[utoipa::path(
     get, path = "/api/v1/transactions/{id}",
     params(("id" = String, Path, description = "The transaction's unique_id")),
-    responses((status = 200, description = "The transaction"), (status = 404, description = "It is unknown"))
+    responses(
+        (status = 200, description = "Where it stands", body = schema::Standing),
+        (status = 404, description = "It is unknown", body = schema::Failure)
+    )
 )]
 async fn transaction(State(shared): State<Arc<Shared>>, Path(id): Path<String>) -> Response {
     let id: TxId = match id.parse() {
         Ok(id) => id,
         Err(reason) => return error(StatusCode::BAD_REQUEST, &reason.to_string()),
     };
-    let Site { network, reader, fates, .. } = &shared.site;
-    answer(reader.snapshot().map_err(Into::into).and_then(|store| {
-        let standing = standing::of(&store, network, Some(fates), &id)?;
-        Ok(to_raw_value(&standing)?)
-    }))
+    let read = move |shared: &Shared| {
+        let Site { network, reader, fates, .. } = &shared.site;
+        answer(reader.snapshot().map_err(Into::into).and_then(|store| {
+            let standing = standing::of(&store, network, Some(fates), &id)?;
+            Ok(to_raw_value(&standing)?)
+        }))
+    };
+    shared.read(read).await
 }
 
 /// Takes a transaction in its JSON form.
 #[utoipa::path(
-    post, path = "/api/v1/transactions", request_body(content = String, content_type = "application/json"),
+    post, path = "/api/v1/transactions", request_body = schema::Transaction,
     responses(
-        (status = 202, description = "It waits to be mined"), (status = 422, description = "It breaks a rule"),
-        (status = 401, description = "The token is missing or wrong")
+        (status = 202, description = "It waits to be mined", body = schema::Taken),
+        (status = 400, description = "It is not a transaction", body = schema::Failure),
+        (status = 401, description = "The token is missing or wrong"),
+        (status = 422, description = "It breaks a rule", body = schema::Failure)
     )
 )]
 async fn submit(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
@@ -134,34 +149,46 @@ async fn submit(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
 }
 
 /// The balances of all accounts, up to 1000.
-#[utoipa::path(get, path = "/api/v1/accounts", responses((status = 200, description = "Balances")))]
+#[utoipa::path(get, path = "/api/v1/accounts", responses(
+    (status = 200, description = "Balances", body = schema::Balances)
+))]
 async fn accounts(State(shared): State<Arc<Shared>>) -> Response {
-    ask(&shared, &Query::Balances { account: None })
+    ask(shared, Query::Balances { account: None }).await
 }
 
 /// An account's balance.
 #[utoipa::path(
     get, path = "/api/v1/accounts/{account}",
     params(("account" = String, Path, description = "The account's name or id")),
-    responses((status = 200, description = "The balance"), (status = 404, description = "No such account"))
+    responses(
+        (status = 200, description = "The balance", body = schema::Balances),
+        (status = 404, description = "No such account", body = schema::Failure)
+    )
 )]
 async fn account(State(shared): State<Arc<Shared>>, Path(account): Path<String>) -> Response {
-    ask(&shared, &Query::Balances { account: Some(account) })
+    ask(shared, Query::Balances { account: Some(account) }).await
 }
 
 /// The newest of the waiting transactions, up to 1000.
-#[utoipa::path(get, path = "/api/v1/mempool", responses((status = 200, description = "Transactions")))]
+#[utoipa::path(get, path = "/api/v1/mempool", responses(
+    (status = 200, description = "Transactions", body = [schema::Transaction])
+))]
 async fn mempool(State(shared): State<Arc<Shared>>) -> Response {
-    answer(shared.site.reader.snapshot().map_err(Into::into).and_then(|store| {
-        let waiting = store.newest_waiting(WAITING_MAX)?;
-        let network = &shared.site.network;
-        let list: Vec<_> = waiting.iter().map(|it| TransactionJson::new(it, network)).collect();
-        Ok(to_raw_value(&list)?)
-    }))
+    let read = |shared: &Shared| {
+        answer(shared.site.reader.snapshot().map_err(Into::into).and_then(|store| {
+            let waiting = store.newest_waiting(WAITING_MAX)?;
+            let network = &shared.site.network;
+            let list: Vec<_> = waiting.iter().map(|it| TransactionJson::new(it, network)).collect();
+            Ok(to_raw_value(&list)?)
+        }))
+    };
+    shared.read(read).await
 }
 
 /// The other nodes, as this one sees them.
-#[utoipa::path(get, path = "/api/v1/peers", responses((status = 200, description = "Peers")))]
+#[utoipa::path(get, path = "/api/v1/peers", responses(
+    (status = 200, description = "Peers", body = [schema::Peer])
+))]
 async fn peers(State(shared): State<Arc<Shared>>) -> Response {
     match shared.site.feed.view() {
         Some(view) => axum::Json(&view.status.peers).into_response(),
@@ -175,9 +202,12 @@ pub(super) async fn give(shared: &Arc<Shared>, transaction: Transaction) -> Resu
     tokio::task::spawn_blocking(move || control::submit(&asks, transaction)).await?
 }
 
-fn ask(shared: &Shared, query: &Query) -> Response {
-    let snapshot = shared.site.reader.snapshot().map_err(Into::into);
-    answer(snapshot.and_then(|store| query::answer(&store, &shared.site.network, query)))
+async fn ask(shared: Arc<Shared>, query: Query) -> Response {
+    let read = move |shared: &Shared| {
+        let snapshot = shared.site.reader.snapshot().map_err(Into::into);
+        answer(snapshot.and_then(|store| query::answer(&store, &shared.site.network, &query)))
+    };
+    shared.read(read).await
 }
 
 fn answer(result: Result<Box<RawValue>>) -> Response {

@@ -15,15 +15,19 @@ use prometheus_client::registry::Registry;
 use super::Shared;
 use crate::control::{NodeStatus, PeerState};
 
-const KIND: &str = "application/openmetrics-text; version=1.0.0; charset=utf-8";
+const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
+/// The age of a view at which the run loop is stuck; it publishes one a second.
+const AGE_MAX_US: u64 = 10_000_000;
 
 type Float = Gauge<f64, AtomicU64>;
+type Counters = Family<[(&'static str, String); 1], Counter>;
+type Floats = Family<[(&'static str, String); 1], Float>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let Some(view) = shared.site.feed.view() else { return starting() };
     let mut text = String::new();
     match encode(&mut text, &registry(&view.status)) {
-        Ok(()) => ([(header::CONTENT_TYPE, KIND)], text).into_response(),
+        Ok(()) => ([(header::CONTENT_TYPE, KIND)], plain(&text)).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
 }
@@ -31,8 +35,8 @@ pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
 /// Whether the run loop goes on.
 pub(super) async fn healthy(State(shared): State<Arc<Shared>>) -> Response {
     let Some(view) = shared.site.feed.view() else { return starting() };
-    let age_us = crate::clock::utc().micros().saturating_sub(view.status.time.micros());
-    if age_us < 10_000_000 {
+    let age_us = shared.site.clock.now().elapsed_us.saturating_sub(view.elapsed_us);
+    if age_us < AGE_MAX_US {
         "healthy\n".into_response()
     } else {
         (StatusCode::SERVICE_UNAVAILABLE, "the run loop is stuck\n").into_response()
@@ -67,17 +71,75 @@ fn registry(status: &NodeStatus) -> Registry {
     float("mempool_transactions", "Transactions that wait to be mined", status.mempool as f64);
     float("hash_rate_hashes_per_second", "Rate of the nonce search over 10 s", status.hash_rate.over_10_s);
     float("uptime_seconds", "Time since the node's start", status.uptime_s);
-    float("searching", "Whether the node is searching for a nonce", f64::from(u8::from(status.searching)));
-    float("syncing", "Whether the node is fetching a chain", f64::from(u8::from(status.syncing.is_some())));
+    float("searching", "Whether the node is searching for a nonce", flag(status.searching));
+    float("syncing", "Whether the node is fetching a chain", flag(status.syncing.is_some()));
+    float("cut_off", "Whether the node is cut off because it was asked to be", flag(status.cut_off));
     float("peers", "Other nodes that are known and have not stopped", peers(status));
-    let events = Family::<[(&str, String); 1], Counter>::default();
-    for (name, count) in &status.counters {
-        events.get_or_create(&[("event", name.clone())]).inc_by(*count);
+    float("transport_cost_dollars", "What the transport's requests have cost by list price", status.usage.cost_usd);
+    let (delays, heights) = (Floats::default(), Floats::default());
+    for peer in &status.peers {
+        let label = [("peer", peer.id.to_string())];
+        if let Some(delay_ms) = peer.delay_ms {
+            delays.get_or_create(&label).set(delay_ms / 1e3);
+        }
+        if let Some(height) = peer.height {
+            heights.get_or_create(&label).set(height.0 as f64);
+        }
     }
+    registry.register("peer_delay_seconds", "Time that a message takes to a peer", delays);
+    registry.register("peer_height", "Height of a peer's tip by its last status", heights);
+    let events = counters("event", status.counters.iter());
     registry.register("events", "What has happened since the node's start, by kind", events);
+    let requests = counters("operation", status.usage.requests.iter());
+    registry.register("transport_requests", "Billed requests of the transport, by operation", requests);
     registry
+}
+
+fn counters<'a>(label: &'static str, counts: impl Iterator<Item = (&'a String, &'a u64)>) -> Counters {
+    let family = Counters::default();
+    for (name, count) in counts {
+        family.get_or_create(&[(label, name.clone())]).inc_by(*count);
+    }
+    family
+}
+
+fn flag(value: bool) -> f64 {
+    f64::from(u8::from(value))
 }
 
 fn peers(status: &NodeStatus) -> f64 {
     status.peers.iter().filter(|peer| peer.state != PeerState::Stopped).count() as f64
+}
+
+/// OpenMetrics in Prometheus' older form, which its tools check: there, the help and type of a counter bear its
+/// samples' name, and the text has no end mark.
+fn plain(text: &str) -> String {
+    let mut counters: Vec<&str> = Vec::new();
+    let types = text.lines().filter_map(|line| line.strip_prefix("# TYPE ")?.strip_suffix(" counter"));
+    counters.extend(types);
+    let mut plain = String::with_capacity(text.len());
+    for line in text.lines().filter(|line| *line != "# EOF") {
+        let name = counters.iter().find(|name| {
+            let rest = line.strip_prefix("# HELP ").or(line.strip_prefix("# TYPE "));
+            rest.and_then(|rest| rest.strip_prefix(**name)).is_some_and(|rest| rest.starts_with(' '))
+        });
+        match name {
+            Some(name) => plain.push_str(&line.replacen(name, &format!("{name}_total"), 1)),
+            None => plain.push_str(line),
+        }
+        plain.push('\n');
+    }
+    plain
+}
+
+#[cfg(test)]
+mod tests {
+    use super::plain;
+
+    #[test]
+    fn counters_are_named_alike_everywhere() {
+        let open = "# HELP a Help on a.\n# TYPE a counter\na_total{b=\"c\"} 1\n# HELP ab A.\n# TYPE ab gauge\nab 1\n# EOF\n";
+        let old = "# HELP a_total Help on a.\n# TYPE a_total counter\na_total{b=\"c\"} 1\n# HELP ab A.\n# TYPE ab gauge\nab 1\n";
+        assert_eq!(plain(open), old);
+    }
 }

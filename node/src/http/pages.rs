@@ -195,9 +195,13 @@ fn delay(window: &Window) -> Markup {
 }
 
 async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>) -> Response {
-    let text = search.q.trim();
+    shared.read(move |shared| find(shared, search.q.trim())).await
+}
+
+/// Leads to what is called so.
+fn find(shared: &Shared, text: &str) -> Response {
     let Ok(store) = shared.site.reader.snapshot() else {
-        return failure(&shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
+        return failure(shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
     };
     if let Ok(id) = text.parse::<TxId>()
         && matches!(api::find(&store, &id), Ok(Some(_)))
@@ -211,7 +215,7 @@ async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>)
         return Redirect::to(&format!("/account/{text}")).into_response();
     }
     let words: String = text.chars().take(80).collect();
-    failure(&shared, StatusCode::NOT_FOUND, &format!("No block, transaction or account is called “{words}”."))
+    failure(shared, StatusCode::NOT_FOUND, &format!("No block, transaction or account is called “{words}”."))
 }
 
 pub(super) async fn not_found(State(shared): State<Arc<Shared>>) -> Response {

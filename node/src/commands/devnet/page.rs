@@ -34,8 +34,8 @@ use crate::query::{PathAnswer, Query};
 
 /// The port where none is named.
 const PORT: u16 = 8079;
-/// How many heights a column shows.
-const HEIGHTS: u32 = 12;
+/// How many of a node's newest blocks are compared with the others'.
+const COMPARED: u32 = 200;
 /// The most orders that wait for the loop.
 const WAITING_MAX: usize = 16;
 /// How long the loop may take for one.
@@ -112,8 +112,8 @@ impl Page {
 
     /// Notes what came of an order.
     pub(super) fn note(&mut self, outcome: &Outcome) {
-        let words = outcome.clone().unwrap_or_else(|refusal| format!("refused: {refusal}"));
-        self.happened(words);
+        let words = outcome.clone().unwrap_or_else(|refusal| format!("not done: {refusal}"));
+        happened(&mut self.events, words);
     }
 
     /// Shows where the nodes stand.
@@ -125,10 +125,6 @@ impl Page {
                 self.paths.insert(status.id, (tip, path));
             }
         }
-        let summary = view::Summary::new(standings);
-        for words in summary.since(self.before.as_ref()) {
-            self.happened(words);
-        }
         let columns: Vec<_> = standings
             .iter()
             .map(|(id, standing)| view::Column {
@@ -138,25 +134,35 @@ impl Page {
                 path: self.paths.get(&id).map_or(&[], |(_, path)| path),
             })
             .collect();
+        let summary = view::Summary::new(standings, &columns);
+        let news = summary.since(self.before.as_ref());
+        for words in news {
+            happened(&mut self.events, words);
+        }
         self.parts.publish(Arc::new(view::parts(&columns, &summary, &self.events)));
         self.before = Some(summary);
     }
+}
 
-    fn happened(&mut self, words: String) {
-        let time = clock::utc().to_string().chars().skip(11).take(8).collect();
-        self.events.push_front(view::Happening { time, words });
-        self.events.truncate(EVENTS_MAX);
-    }
+fn happened(events: &mut VecDeque<view::Happening>, words: String) {
+    let time = clock::utc().to_string().chars().skip(11).take(8).collect();
+    events.push_front(view::Happening { time, words });
+    events.truncate(EVENTS_MAX);
 }
 
 /// The options that say to a node where its pages are to be.
 pub(super) fn options(args: &DevnetArgs) -> Vec<String> {
-    let choice = if args.http == HttpChoice::Off { "off" } else { "auto" };
+    let choice = match args.http {
+        HttpChoice::Off => "off".to_owned(),
+        HttpChoice::Auto => "auto".to_owned(),
+        // At any free port: the page knows it, and another devnet may have the usual ones.
+        HttpChoice::At(address) => SocketAddr::new(address.ip(), 0).to_string(),
+    };
     vec![format!("--http={choice}")]
 }
 
 fn path(devnet: &Devnet<'_>, node: NodeId) -> Result<Vec<PathAnswer>> {
-    let query = Request::Query(Query::Path { count: HEIGHTS });
+    let query = Request::Query(Query::Path { count: COMPARED });
     let answer = control::ask(&devnet.directory.socket(node), &query)?.context("it does not run")?;
     Ok(serde_json::from_str(answer.get())?)
 }

@@ -35,7 +35,7 @@ pub(super) fn routes() -> Router<Arc<Shared>> {
 }
 
 async fn block(State(shared): State<Arc<Shared>>, Path(text): Path<String>) -> Response {
-    answer(&shared, "block", block_page(&shared, &text))
+    shared.read(move |shared| answer(shared, "block", block_page(shared, &text))).await
 }
 
 fn block_page(shared: &Shared, text: &str) -> Page {
@@ -81,7 +81,7 @@ fn block_page(shared: &Shared, text: &str) -> Page {
 }
 
 async fn transaction(State(shared): State<Arc<Shared>>, Path(text): Path<String>) -> Response {
-    answer(&shared, "transaction", transaction_page(&shared, &text))
+    shared.read(move |shared| answer(shared, "transaction", transaction_page(shared, &text))).await
 }
 
 fn transaction_page(shared: &Shared, text: &str) -> Page {
@@ -122,7 +122,7 @@ fn transaction_page(shared: &Shared, text: &str) -> Page {
 }
 
 async fn account(State(shared): State<Arc<Shared>>, Path(text): Path<String>) -> Response {
-    answer(&shared, "account", account_page(&shared, &text))
+    shared.read(move |shared| answer(shared, "account", account_page(shared, &text))).await
 }
 
 fn account_page(shared: &Shared, text: &str) -> Page {

@@ -1,5 +1,8 @@
 //! The web pages, the JSON API and the metrics of a running node.
 
+use std::io::Write as _;
+use std::process::{Command, Stdio};
+
 use quarry_core::json::TransactionJson;
 use quarry_core::transaction::{Payment, Transaction};
 use serde_json::Value;
@@ -20,9 +23,7 @@ impl Site {
     fn start() -> Self {
         let place = Place::open(1);
         let node = place.start(0, &["--http", "127.0.0.1:0"]);
-        let log = std::fs::read_to_string(&node.log).unwrap();
-        let base = log.split_once("http://").unwrap().1.split_once("/\n").unwrap().0;
-        let base = format!("http://{base}");
+        let base = base(&node);
         let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         let site = Self { place, _node: node, base, agent };
         eventually("the first view", || (site.get("/ready").status() == 200).then_some(()));
@@ -67,6 +68,13 @@ impl Site {
         let json = serde_json::to_string(&TransactionJson::new(&transaction, &network)).unwrap();
         (transaction.id().to_string(), json)
     }
+}
+
+/// Where a node says that its pages are.
+fn base(node: &Process) -> String {
+    let log = node.log();
+    let address = log.split_once("http://").unwrap().1.split_once("/\n").unwrap().0;
+    format!("http://{address}")
 }
 
 #[test]
@@ -146,4 +154,103 @@ fn an_address_in_use_ends_the_node_unless_it_is_nobodys_choice() {
     let refused = site.place.run(["1", "--backend", "none", "--http", address]);
     assert_ne!(refused.code, Some(0));
     assert!(refused.stderr.contains(address) && refused.stderr.contains("--http off"), "{}", refused.stderr);
+}
+
+#[test]
+fn answers_are_as_the_description_says() {
+    let site = Site::start();
+    let (id, json) = site.payment(150);
+    assert_eq!(site.post(&json, &[]), 202);
+    let mined = format!("/api/v1/transactions/{id}");
+    eventually("it is mined", || (site.get(&mined).status() == 200).then_some(()));
+    eventually("it is mined", || (site.json(&mined)["state"] == "mined").then_some(()));
+    let description = site.json("/api/v1/openapi.json");
+    for (path, operations) in description["paths"].as_object().unwrap() {
+        let Some(operation) = operations.get("get") else { continue };
+        let path = path.replace("{block}", "1").replace("{account}", "node0").replace("{id}", &id);
+        let schema = &operation["responses"]["200"]["content"]["application/json"]["schema"];
+        assert!(schema.is_object(), "{path} has no schema");
+        check(&site.json(&path), schema, &description, &path);
+    }
+}
+
+/// Holds a value against a schema, of which only what the description uses is known here.
+fn check(value: &Value, schema: &Value, description: &Value, at: &str) {
+    if let Some(reference) = schema["$ref"].as_str() {
+        let schema = description.pointer(reference.strip_prefix('#').unwrap()).unwrap();
+        return check(value, schema, description, at);
+    }
+    let kinds = schema["type"].as_array().cloned().unwrap_or_else(|| vec![schema["type"].clone()]);
+    let is = |kind: &Value| match kind.as_str().unwrap_or_else(|| panic!("{at}: {schema}")) {
+        "object" => value.is_object(),
+        "array" => value.is_array(),
+        "string" => value.is_string(),
+        "boolean" => value.is_boolean(),
+        "integer" => value.is_u64(),
+        "number" => value.is_number(),
+        "null" => value.is_null(),
+        other => panic!("{at}: {other}"),
+    };
+    assert!(kinds.iter().any(is), "{at}: {value} is not {schema}");
+    for (index, item) in value.as_array().into_iter().flatten().enumerate() {
+        check(item, &schema["items"], description, &format!("{at}/{index}"));
+    }
+    let Some(fields) = value.as_object() else { return };
+    for name in schema["required"].as_array().into_iter().flatten() {
+        assert!(fields.contains_key(name.as_str().unwrap()), "{at} has no {name}");
+    }
+    for (name, field) in fields {
+        let schema = schema["properties"].get(name).unwrap_or(&schema["additionalProperties"]);
+        assert!(schema.is_object(), "{at}: {name} is not described");
+        check(field, schema, description, &format!("{at}/{name}"));
+    }
+}
+
+#[test]
+fn metrics_please_prometheus_and_are_those_of_the_dashboard() {
+    let site = Site::start();
+    let (_, json) = site.payment(150);
+    assert_eq!(site.post(&json, &[]), 202);
+    let metrics = eventually("a block is counted", || {
+        Some(site.text("/metrics")).filter(|text| text.contains("quarry_events_total{event=\"blocks_mined\""))
+    });
+    let mut promtool = Command::new("promtool")
+        .args(["check", "metrics"])
+        .stdin(Stdio::piped())
+        .stderr(Stdio::piped())
+        .spawn()
+        .expect("promtool runs; `make setup` installs it");
+    promtool.stdin.take().unwrap().write_all(metrics.as_bytes()).unwrap();
+    let outcome = promtool.wait_with_output().unwrap();
+    let words = String::from_utf8_lossy(&outcome.stderr);
+    assert!(outcome.status.success() && words.is_empty(), "{words}");
+
+    let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/quarry.json");
+    let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(dashboard).unwrap()).unwrap();
+    let panels = dashboard["panels"].as_array().unwrap();
+    let mut names: Vec<_> = panels.iter().flat_map(|it| names(it["targets"][0]["expr"].as_str().unwrap())).collect();
+    names.sort_unstable();
+    names.dedup();
+    assert!(8 < names.len(), "{names:?}");
+    for name in names {
+        assert!(metrics.contains(&format!("# TYPE {name} ")), "{name} is not in\n{metrics}");
+    }
+}
+
+/// The metrics that an expression of Prometheus names.
+fn names(expression: &str) -> impl Iterator<Item = String> {
+    let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+    words.filter(|word| word.starts_with("quarry_")).map(ToOwned::to_owned)
+}
+
+#[test]
+fn a_configured_name_is_answered() {
+    let place = Place::open(1);
+    let node = place.start(0, &["--http", "127.0.0.1:0", "--http-names", "ledger.example.org,other"]);
+    let base = base(&node);
+    let agent: Agent = Agent::config_builder().http_status_as_error(false).build().into();
+    for (host, code) in [("ledger.example.org", 200), ("example.org", 421)] {
+        let answer = agent.get(format!("{base}/style.css")).header("host", host).call().unwrap();
+        assert_eq!(answer.status(), code, "{host}");
+    }
 }

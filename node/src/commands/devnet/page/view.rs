@@ -6,13 +6,15 @@ use maud::{Markup, html};
 use quarry_core::network::Network;
 use quarry_core::units::{Hash, Height, NodeId};
 
-use super::{HEIGHTS, Standing, Standings};
+use super::{Standing, Standings};
 use crate::commands::inspect::hash_rate;
 use crate::control::NodeStatus;
 use crate::http::layout::{self, Frame};
 use crate::http::stream::Part;
 use crate::query::PathAnswer;
 
+/// How many heights a column shows.
+const HEIGHTS: u64 = 12;
 /// How many colours the style sheet has for blocks.
 const HUES: u16 = 24;
 /// How many digits of a hash tell blocks apart; the last ones, for the first are zeros.
@@ -48,7 +50,8 @@ pub(super) struct Happening {
 pub(super) struct Summary {
     states: BTreeMap<NodeId, &'static str>,
     agreement: String,
-    agree: bool,
+    /// The heights at which nodes that are up have different blocks.
+    disputed: BTreeSet<Height>,
 }
 
 impl Fixed {
@@ -110,10 +113,10 @@ impl Fixed {
 }
 
 impl Summary {
-    pub(super) fn new(standings: &Standings) -> Self {
+    pub(super) fn new(standings: &Standings, columns: &[Column<'_>]) -> Self {
         let states = standings.iter().map(|(id, standing)| (id, state(standing)));
-        let agreement = standings.agreement();
-        Self { states: states.collect(), agreement, agree: standings.agree() }
+        let disputed = disputed(columns.iter().filter(|column| status(column).is_some()));
+        Self { states: states.collect(), agreement: standings.agreement(), disputed }
     }
 
     /// What has changed, in words.
@@ -121,8 +124,10 @@ impl Summary {
         let Some(before) = before else { return Vec::new() };
         let changed = self.states.iter().filter(|(id, state)| before.states.get(id) != Some(state));
         let mut words: Vec<_> = changed.map(|(id, state)| format!("node {id}: {state}")).collect();
-        if before.agree != self.agree {
-            words.push(self.agreement.clone());
+        match (before.disputed.first(), self.disputed.first()) {
+            (None, Some(height)) => words.push(format!("the nodes disagree from height {height} on")),
+            (Some(_), None) => words.push("the nodes that are up have one history again".into()),
+            _ => {}
         }
         words
     }
@@ -131,12 +136,11 @@ impl Summary {
 /// Renders what changes.
 pub(super) fn parts(columns: &[Column<'_>], summary: &Summary, events: &VecDeque<Happening>) -> Vec<Part> {
     let top = columns.iter().filter_map(|column| column.path.first()).map(|block| block.height).max();
-    let disputed = disputed(columns);
     let mut parts = vec![part("agreement".into(), &agreement(summary))];
     for column in columns {
         parts.push(part(part_id(column.id, "state"), &head(column)));
         parts.push(part(part_id(column.id, "figures"), &figures(column)));
-        parts.push(part(part_id(column.id, "blocks"), &blocks(column, top.unwrap_or_default(), &disputed)));
+        parts.push(part(part_id(column.id, "blocks"), &blocks(column, top.unwrap_or_default(), &summary.disputed)));
     }
     parts.push(part("events".into(), &happenings(events)));
     parts
@@ -151,10 +155,10 @@ fn part_id(node: NodeId, name: &str) -> String {
 }
 
 /// The heights at which nodes have different blocks.
-fn disputed(columns: &[Column<'_>]) -> BTreeSet<Height> {
+fn disputed<'a>(columns: impl Iterator<Item = &'a Column<'a>>) -> BTreeSet<Height> {
     let mut first: BTreeMap<Height, Hash> = BTreeMap::new();
     let mut disputed = BTreeSet::new();
-    for block in columns.iter().flat_map(|column| column.path) {
+    for block in columns.flat_map(|column| column.path) {
         if *first.entry(block.height).or_insert(block.hash) != block.hash {
             disputed.insert(block.height);
         }
@@ -163,7 +167,12 @@ fn disputed(columns: &[Column<'_>]) -> BTreeSet<Height> {
 }
 
 fn agreement(summary: &Summary) -> Markup {
-    html! { p.agreement.other[!summary.agree] role="status" { (summary.agreement) } }
+    html! {
+        p.agreement.other[!summary.disputed.is_empty()] role="status" {
+            (summary.agreement)
+            @if let Some(height) = summary.disputed.first() { ", two histories from height " (height) " on" }
+        }
+    }
 }
 
 fn head(column: &Column<'_>) -> Markup {
@@ -195,27 +204,32 @@ fn head(column: &Column<'_>) -> Markup {
 }
 
 fn figures(column: &Column<'_>) -> Markup {
-    let Some(status) = status(column) else { return html! { p.quiet { "–" } } };
+    let fact = |fact: fn(&NodeStatus) -> String| status(column).map_or_else(|| "–".into(), fact);
     html! {
         dl.facts {
-            dt { "height" } dd { (status.height) }
-            dt { "waiting" } dd { (status.mempool) }
-            dt { "hash rate" } dd { (hash_rate(status.hash_rate.over_10_s)) }
+            dt { "height" } dd { (fact(|it| it.height.to_string())) }
+            dt { "waiting" } dd { (fact(|it| it.mempool.to_string())) }
+            dt { "hash rate" } dd { (fact(|it| hash_rate(it.hash_rate.over_10_s))) }
         }
     }
 }
 
 fn blocks(column: &Column<'_>, top: Height, disputed: &BTreeSet<Height>) -> Markup {
     let pages = status(column).and_then(|status| status.pages);
-    let heights = (top.0.saturating_sub(u64::from(HEIGHTS) - 1)..=top.0).rev();
+    let lowest = Height((top.0 + 1).saturating_sub(HEIGHTS));
+    // The last row is for the tip of a node that is further behind.
+    let behind = column.path.first().filter(|tip| tip.height < lowest);
+    let block_at = |height| {
+        column.path.iter().find(|block| block.height == height).or(behind.filter(|_| height == lowest))
+    };
     html! {
         ol.path.past[status(column).is_none()] {
-            @for height in heights.map(Height) {
-                @match column.path.iter().find(|block| block.height == height) {
+            @for height in (lowest.0..=top.0).rev().map(Height) {
+                @match block_at(height) {
                     None => li.none { (height) },
                     Some(block) => {
                         li class={ "hue" (hue(&block.hash)) } title=(block.hash) {
-                            span { (height) @if disputed.contains(&height) { " ≠" } }
+                            span { (block.height) @if disputed.contains(&block.height) { " ≠" } }
                             @match pages {
                                 Some(address) => a href={ "http://" (address) "/block/" (block.hash) } {
                                     code { (digits(&block.hash)) }
@@ -277,7 +291,7 @@ mod tests {
     #[test]
     fn only_heights_with_different_blocks_are_disputed() {
         let (short, long) = ([block(1, 1), block(0, 0)], [block(2, 3), block(1, 2), block(0, 0)]);
-        let found = disputed(&[column(0, &short), column(1, &long), column(2, &[])]);
+        let found = disputed([column(0, &short), column(1, &long), column(2, &[])].iter());
         assert_eq!(found, BTreeSet::from([Height(1)]));
         let text = blocks(&column(0, &short), Height(2), &found).into_string();
         assert_eq!(text.matches('≠').count(), 1, "{text}");
