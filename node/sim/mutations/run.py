@@ -23,7 +23,8 @@ STARTS = [100_000, 200_000, 300_000]
 SEEDS_MAX = 200
 CARGO = ["cargo", "build", "--release", "--quiet", "--offline", "-p", "quarry-sim",
          "--config", "profile.release.lto=false", "--config", "profile.release.codegen-units=16",
-         "--config", "profile.release.incremental=true"]
+         "--config", "profile.release.incremental=true", "--config", "profile.release.opt-level=1",
+         "--config", 'profile.release.package."*".opt-level=3']
 
 
 def copy_tree():
@@ -73,9 +74,8 @@ def main():
     wanted = sys.argv[1:]
     missed = False
     print("| bug | seen by | median seeds | of starts |", "|---|---|---|---|", sep="\n", flush=True)
-    for mutation in mutations:
-        if wanted and mutation["name"] not in wanted:
-            continue
+    named = {mutation["name"]: mutation for mutation in mutations}
+    for mutation in [named[name] for name in wanted] or mutations:
         copy_tree()
         mutate(mutation)
         built = subprocess.run(CARGO, cwd=WORK, capture_output=True, text=True)

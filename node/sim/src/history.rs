@@ -7,10 +7,15 @@ use std::collections::{BTreeMap, BTreeSet};
 use std::rc::Rc;
 use std::sync::Arc;
 
+use num_bigint::BigUint;
 use quarry_core::block::Block;
+use quarry_core::header::Header;
 use quarry_core::network::Network;
+use quarry_core::target::Bits;
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Hash, TxId};
+
+use crate::difficulty;
 
 /// Every block that any honest node ever stored.
 pub struct History {
@@ -26,8 +31,10 @@ pub struct History {
 pub struct Entry {
     /// The block.
     pub block: Arc<Block>,
-    /// Its height; with one difficulty for all, that is its chain's work, too.
+    /// Its height.
     pub height: u64,
+    /// The hashes that its chain stands for; where all blocks have one difficulty, the blocks.
+    pub work: BigUint,
     /// The balances after it, or the rule that it or an ancestor breaks.
     pub balances: Result<Rc<Balances>, &'static str>,
 }
@@ -40,7 +47,7 @@ impl History {
     pub fn new(network: &Arc<Network>) -> Self {
         let balances = network.accounts.iter().map(|account| (account.id, account.balance.0)).collect();
         let block = Arc::new(network.genesis_block());
-        let genesis = Entry { block, height: 0, balances: Ok(Rc::new(balances)) };
+        let genesis = Entry { block, height: 0, work: BigUint::ZERO, balances: Ok(Rc::new(balances)) };
         Self {
             network: Arc::clone(network),
             blocks: BTreeMap::from([(network.genesis.hash(), genesis)]),
@@ -75,6 +82,7 @@ impl History {
             return Err(format!("block {hash} is stored before its parent"));
         };
         let (height, parent_balances) = (parent.height + 1, parent.balances.clone());
+        let work = &parent.work + self.work(block.header.bits);
         let balances = match parent_balances {
             Ok(balances) => self.judge(hash, block, height, balances),
             Err(rule) => Err(rule),
@@ -82,7 +90,7 @@ impl History {
         for transaction in &block.transactions {
             self.homes.entry(transaction.id()).or_default().push((height, hash));
         }
-        self.blocks.insert(hash, Entry { block: Arc::clone(block), height, balances });
+        self.blocks.insert(hash, Entry { block: Arc::clone(block), height, work, balances });
         Ok(())
     }
 
@@ -116,7 +124,8 @@ impl History {
         let rules = [
             (header.hash() == hash, "its hash is another"),
             (header.version == 1, "version"),
-            (header.bits == self.network.bits && hash.to_string().starts_with('0'), "proof of work"),
+            (header.bits.0 == self.next_bits(&header), "bits"),
+            (self.is_worked_for(hash, header.bits), "proof of work"),
             (header.index.0 == height, "height"),
             (parent.timestamp < header.timestamp, "timestamp"),
             (header.tx_root == plain_root(block), "root"),
@@ -157,6 +166,35 @@ impl History {
             return Err("money was made or lost");
         }
         Ok(Rc::new(after))
+    }
+
+    /// The hashes that a block with such bits stands for, or 1 where all have the same.
+    fn work(&self, bits: Bits) -> BigUint {
+        if self.network.block_time_us == 0 { BigUint::from(1_u32) } else { difficulty::work(bits.0) }
+    }
+
+    /// The bits that a header must have after its ancestors.
+    fn next_bits(&self, header: &Header) -> u32 {
+        let mut recent = Vec::new();
+        let mut hash = header.prev_hash;
+        if self.network.block_time_us != 0 {
+            while recent.len() <= difficulty::WINDOW
+                && let Some(entry) = self.blocks.get(&hash)
+            {
+                recent.push(entry.block.header);
+                hash = entry.block.header.prev_hash;
+            }
+            recent.reverse();
+        }
+        difficulty::next_bits(&self.network, &recent, header.timestamp.micros())
+    }
+
+    /// Whether a hash is below the number that the bits stand for.
+    fn is_worked_for(&self, hash: Hash, bits: Bits) -> bool {
+        if self.network.block_time_us == 0 {
+            return hash.to_string().starts_with('0');
+        }
+        BigUint::from_bytes_be(&hash.0) < difficulty::target(bits.0)
     }
 
     fn is_authorized(&mut self, transaction: &Transaction) -> bool {

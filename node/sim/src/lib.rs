@@ -22,6 +22,8 @@ pub mod traffic;
 
 pub mod adversary;
 
+pub mod difficulty;
+
 pub mod history;
 
 pub mod violation;

@@ -18,7 +18,7 @@ pub const GENESIS_US: u64 = 1_767_225_600 * SECOND_US;
 /// How old the first block is when the nodes start, so that clocks may be behind.
 pub const HEAD_START_US: u64 = 3600 * SECOND_US;
 
-/// How far ahead of a node's clock a block may be: the rule's limit, said once more.
+/// How far ahead of a node's clock a block may be where the difficulty is fixed.
 pub const AHEAD_MAX_US: u64 = 120 * SECOND_US;
 
 /// How far clocks may be off once faults have ended: any two of them are within the rule's limit then.
@@ -34,8 +34,12 @@ pub struct Options {
     pub shares: Shares,
     /// Whether they mine blocks without transactions.
     pub mine_empty: bool,
-    /// The time between two blocks when all honest nodes mine.
+    /// The time between two blocks of the first difficulty when all honest nodes mine.
     pub block_interval_us: u64,
+    /// The block time that the difficulty follows, in seconds; 0 where the difficulty is fixed.
+    pub block_time_s: u32,
+    /// How many hex zeros make the first difficulty: few, so that nonces can really be searched.
+    pub zeros: u32,
     /// What a block pays, in cents.
     pub reward: u64,
     /// The window for transactions, in seconds.
@@ -168,6 +172,8 @@ impl Options {
             shares: Shares::Equal,
             mine_empty: false,
             block_interval_us: 2 * SECOND_US,
+            block_time_s: 0,
+            zeros: 1,
             reward: 0,
             window_s: 7200,
             block_transactions: 50,
@@ -245,6 +251,8 @@ impl Options {
             shares: dice.pick(&[Shares::Equal, Shares::Equal, Shares::Harmonic, Shares::Dominated]),
             mine_empty: dice.chance(200),
             block_interval_us: dice.pick(&[beat, 4 * beat, 15 * beat]),
+            block_time_s: 0,
+            zeros: 1,
             reward: dice.pick(&[0, 0, 1]),
             window_s: dice.pick(&[7200, 7200, 60]),
             block_transactions: dice.pick(&[1, 8, 28, 50, 400]),
@@ -325,13 +333,21 @@ impl Options {
         self.block_interval_us.saturating_mul(total) / weight(u64::from(index))
     }
 
+    /// How far ahead of a node's clock a block may be: the rule's limit, said once more.
+    pub fn ahead_max_us(&self) -> u64 {
+        match u64::from(self.block_time_s) {
+            0 => AHEAD_MAX_US,
+            block_time_s => 3 * block_time_s * SECOND_US,
+        }
+    }
+
     /// How far a clock may ever be off, to either side.
     pub fn offset_max_us(&self) -> u64 {
         let steps_us = if self.clock_step_interval_us == 0 { 0 } else { self.clock_step_max_us };
         self.skew_max_us.max(steps_us)
     }
 
-    /// The rules of the network: one hex zero, so that nonces are really searched, and accounts for the traffic.
+    /// The rules of the network: what is asked for, and accounts for the traffic.
     pub fn network(&self) -> Network {
         let balance = Amount(10_000);
         let open = (0..3).map(|number| AccountEntry::open(&format!("open{number}"), balance));
@@ -346,8 +362,8 @@ impl Options {
         let file = NetworkFile {
             name: "sim".into(),
             genesis_time: Timestamp::from_micros(GENESIS_US).expect("it is 2026"),
-            difficulty: Difficulty::Zeros(1),
-            block_time: 0,
+            difficulty: Difficulty::Zeros(self.zeros),
+            block_time: self.block_time_s,
             reward: Amount(self.reward).to_string(),
             limits,
             accounts: open.chain(keyed).collect(),

@@ -4,6 +4,7 @@
 use std::collections::BTreeMap;
 use std::sync::Arc;
 
+use num_bigint::BigUint;
 use quarry_core::memory::MemoryStore;
 use quarry_core::network::Network;
 use quarry_core::store::{Changes, Status};
@@ -25,8 +26,8 @@ pub struct Watch {
 /// What one node has stored.
 #[derive(Debug, Clone, Default)]
 struct Seen {
-    /// The best valid block there: its height and hash.
-    best: Option<(u64, Hash)>,
+    /// The best valid block there: its chain's work and its hash.
+    best: Option<(BigUint, Hash)>,
 }
 
 impl Watch {
@@ -88,9 +89,12 @@ impl Watch {
 
     fn see(&mut self, node: usize, hash: Hash) {
         let Some(entry) = self.history.entry(&hash) else { return };
+        // More work wins, and of equal work the lower hash.
         let best = &mut self.nodes[node].best;
-        if entry.balances.is_ok() && best.is_none_or(|best| is_better((entry.height, hash), best)) {
-            *best = Some((entry.height, hash));
+        let is_better =
+            |(work, other): &(BigUint, Hash)| *work < entry.work || (*work == entry.work && hash < *other);
+        if entry.balances.is_ok() && best.as_ref().is_none_or(is_better) {
+            *best = Some((entry.work.clone(), hash));
         }
     }
 
@@ -128,7 +132,7 @@ impl Watch {
 
     /// The tip is the best that the node has stored.
     fn check_best(&self, node: usize, store: &MemoryStore) -> Result<(), Violation> {
-        let best = self.nodes[node].best.map(|(_, hash)| hash);
+        let best = self.nodes[node].best.as_ref().map(|(_, hash)| *hash);
         if best == store.tip {
             return Ok(());
         }
@@ -137,9 +141,4 @@ impl Watch {
             store.tip
         )))
     }
-}
-
-/// More work, or as much and a lower hash.
-fn is_better(left: (u64, Hash), right: (u64, Hash)) -> bool {
-    right.0 < left.0 || (right.0 == left.0 && left.1 < right.1)
 }

@@ -48,6 +48,8 @@ pub struct World {
     entries: u64,
     now_us: u64,
     is_mining_on: bool,
+    /// How much faster all nodes search than the options say, in thousandths.
+    pace_per_mille: u64,
 }
 
 /// The state of what goes wrong. Each kind has dice of its own, so that a run without one kind is else the same.
@@ -147,6 +149,7 @@ impl World {
             entries: 0,
             now_us: 0,
             is_mining_on: true,
+            pace_per_mille: 1000,
         };
         world.skew_clocks();
         for index in 0..world.machines.len() {
@@ -238,6 +241,11 @@ impl World {
     /// From here on no nonce is found.
     pub fn end_mining(&mut self) {
         self.is_mining_on = false;
+    }
+
+    /// From the next template on all nodes search so many thousandths as fast as the options say.
+    pub fn set_pace(&mut self, per_mille: u64) {
+        self.pace_per_mille = per_mille;
     }
 
     /// A client makes a transaction and tells most nodes.

@@ -5,13 +5,17 @@ use std::collections::BTreeSet;
 
 use quarry_core::effect::{Effect, Event, Notice, SyncFailure};
 use quarry_core::rules::{BlockError, HeaderError};
+use quarry_core::target::Bits;
 use quarry_core::units::NodeId;
 
 use super::{Doing, Doom, Entry, World};
+use crate::difficulty;
 use crate::machine::{Input, Process, Search};
 use crate::network::Mail;
-use crate::options::AHEAD_MAX_US;
 use crate::violation::Checker;
+
+/// Longer than any run.
+const NEVER_US: u64 = 1 << 50;
 
 impl World {
     pub(super) fn take_one(&mut self) {
@@ -189,7 +193,7 @@ impl World {
                 self.send(Mail { from: Some(from), to, bytes, bulk });
             }
             Effect::Mine(template) => {
-                let mean_us = self.options.node_interval_us(from.0);
+                let mean_us = self.search_us(from, template.header(0, 0).bits);
                 let wait_us = self.dice.wait_us(mean_us);
                 let number = self.entries;
                 if let Some(process) = &mut self.machines[index].process {
@@ -207,6 +211,18 @@ impl World {
         }
     }
 
+    /// The mean time that a node searches for a block of such bits.
+    fn search_us(&self, node: NodeId, bits: Bits) -> u64 {
+        let first_us = u128::from(self.options.node_interval_us(node.0));
+        let hashes = |bits: Bits| match self.options.block_time_s {
+            0 => 1,
+            _ => u128::try_from(difficulty::work(bits.0)).expect("some thousands of hashes"),
+        };
+        let mean_us = first_us * hashes(bits) * 1000 / hashes(self.network.bits);
+        let paced_us = mean_us.checked_div(u128::from(self.pace_per_mille)).unwrap_or(u128::MAX);
+        u64::try_from(paced_us).unwrap_or(NEVER_US).min(NEVER_US)
+    }
+
     /// Counts a notice, and notes what no honest node gives cause to.
     fn listen(&mut self, index: usize, notice: &Notice) {
         self.counts.notice(notice);
@@ -215,7 +231,7 @@ impl World {
         let apart_us = 2 * self.options.offset_max_us();
         let is_far_ahead = |error: &BlockError| match error {
             BlockError::Header(HeaderError::TooFarAhead { timestamp, now, .. }) => {
-                let limit_us = now.micros() + AHEAD_MAX_US;
+                let limit_us = now.micros() + self.options.ahead_max_us();
                 timestamp.micros().checked_sub(limit_us).is_some_and(|ahead_us| ahead_us <= apart_us)
             }
             _ => false,

@@ -194,3 +194,31 @@ fn announcements_end() {
         }
     });
 }
+
+/// The plain ledger says for each block what its difficulty must be; a hash rate ten times as high, and then the first
+/// one again, change it many times.
+#[test]
+fn the_difficulty_follows_the_hash_rate() {
+    let options = Options {
+        block_time_s: 4,
+        block_interval_us: 4 * SECOND_US,
+        zeros: 2,
+        mine_empty: true,
+        ..Options::calm()
+    };
+    check(&options, |world| {
+        let work_of_tip = |world: &World| {
+            let store = world.machines[0].disk.read();
+            let header = store.records[&store.tip.unwrap()].header;
+            header.bits.target().unwrap().work().as_f64()
+        };
+        world.set_pace(10_000);
+        world.run_for(20 * MINUTE_US);
+        let fast = work_of_tip(world);
+        assert!((1_000.0..6_000.0).contains(&fast), "ten times 256: {fast}");
+        world.set_pace(1_000);
+        world.run_for(20 * MINUTE_US);
+        let slow = work_of_tip(world);
+        assert!((100.0..600.0).contains(&slow), "256: {slow}");
+    });
+}
