@@ -22,9 +22,11 @@ pub mod tx;
 use std::fmt;
 use std::io::{IsTerminal as _, Write as _};
 use std::process::ExitCode;
+use std::sync::Arc;
 
 use anyhow::{Context as _, Result};
 use clap::FromArgMatches as _;
+use signal_hook::consts::SIGXFSZ;
 use tracing_subscriber::EnvFilter;
 use tracing_subscriber::field::MakeExt as _;
 use tracing_subscriber::fmt::format::{Writer, debug_fn};
@@ -40,7 +42,7 @@ const DIGEST_DIGITS: usize = 16;
 /// The whole program.
 pub fn main() -> ExitCode {
     let cli = Cli::from_arg_matches(&args::command().get_matches()).unwrap_or_else(|error| error.exit());
-    match start_logging(&cli.common).and_then(|()| run(&cli)) {
+    match survive_limits().and_then(|()| start_logging(&cli.common)).and_then(|()| run(&cli)) {
         Ok(exit) => exit.into(),
         // Whoever read has seen enough.
         Err(error) if error.is::<output::Closed>() => Exit::Done.into(),
@@ -79,6 +81,12 @@ fn run(cli: &Cli) -> Result<Exit> {
         Some(Command::Completions(args)) => completions::completions(args),
         Some(Command::Man(args)) => completions::man(args),
     }
+}
+
+/// Has the limit on the size of files answered as an error, which names the file, instead of by a deadly signal.
+fn survive_limits() -> Result<()> {
+    signal_hook::flag::register(SIGXFSZ, Arc::default()).context("handling SIGXFSZ")?;
+    Ok(())
 }
 
 fn start_logging(common: &CommonArgs) -> Result<()> {

@@ -269,13 +269,9 @@ impl Runtime {
         let changes = self.node.take_changes();
         let moved = changes.tip.is_some();
         if !changes.is_empty() {
-            self.node
-                .store_mut()
-                .apply(&changes)
-                .context("the node cannot go on: writing its store failed")
-                .or_hint(|| {
-                    "once the disk has room and works, start it again: the store is as it last was".into()
-                })?;
+            self.node.store_mut().apply(&changes).context("the node cannot go on").or_hint(|| {
+                "once the disk has room and works, start it again: the store is as it last was".into()
+            })?;
         }
         for effect in &turn.effects {
             if let Effect::Send { announcement: Some(number), .. } = effect {

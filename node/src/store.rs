@@ -7,7 +7,7 @@ mod tables;
 mod verify;
 
 use std::borrow::Borrow;
-use std::fs::File;
+use std::fs::{self, File, OpenOptions, TryLockError};
 use std::io;
 use std::path::{Path, PathBuf};
 use std::sync::Arc;
@@ -17,6 +17,7 @@ use quarry_core::codec;
 use quarry_core::store::{Changes, Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
+use redb::backends::FileBackend;
 use redb::{Database, DatabaseError, Durability, Key, ReadTransaction, ReadableDatabase, StorageBackend};
 use redb::{StorageError, TableDefinition, TableError, Value, WriteTransaction};
 
@@ -33,6 +34,7 @@ const CACHE_BYTES: usize = 128 << 20;
 
 /// The durable store of one node. It answers from a snapshot that each [`RedbStore::apply`] renews.
 pub struct RedbStore {
+    path: PathBuf,
     database: Arc<Database>,
     network: NetworkId,
     snapshot: Snapshot,
@@ -99,21 +101,26 @@ impl RedbStore {
         if !directory.is_dir() {
             return Err(OpenError::NoDirectory(path.into()));
         }
-        let is_new = !path.exists();
-        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create(path);
-        let store = Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)?;
-        if is_new {
-            // What is in the file is durable, but the file's name only with its directory.
-            let synced = File::open(directory).and_then(|directory| directory.sync_all());
-            synced.map_err(|error| OpenError::Io { path: path.into(), reason: error.to_string() })?;
+        if path.exists() {
+            let opened = builder().create(path).map_err(|error| OpenError::of(path, error))?;
+            return Self::start(opened, path, network);
         }
+        let io = |error: io::Error| OpenError::Io { path: path.into(), reason: error.to_string() };
+        let draft = path.with_extension("redb.new");
+        let created = FileBackend::new(empty(&draft, path)?)
+            .and_then(|file| builder().create_with_backend(file))
+            .map_err(|error| OpenError::of(path, error))?;
+        let store = Self::start(created, path, network)?;
+        // Only what is whole gets the name: a file whose creation was cut short looks like no store at all.
+        fs::rename(&draft, path).map_err(io)?;
+        File::open(directory).and_then(|directory| directory.sync_all()).map_err(io)?;
         Ok(store)
     }
 
     /// Opens a store that is not in a file of its own, such as one on a disk that a test cuts the power of.
     pub fn on(backend: impl StorageBackend, network: &NetworkId) -> Result<Self, OpenError> {
         let path = Path::new("(no file)");
-        let created = redb::Builder::new().set_cache_size(CACHE_BYTES).create_with_backend(backend);
+        let created = builder().create_with_backend(backend);
         Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
     }
 
@@ -122,8 +129,9 @@ impl RedbStore {
         if changes.is_empty() {
             return Ok(());
         }
-        let unwritable = |error| StoreError(format!("cannot be written: {error}"));
-        commit(&self.database, |write| put(write, changes)).map_err(unwritable)?;
+        commit(&self.database, |write| put(write, changes)).map_err(|error| {
+            StoreError(format!("store {} cannot be written: {error}", self.path.display()))
+        })?;
         self.snapshot = self.reader().snapshot()?;
         Ok(())
     }
@@ -150,7 +158,7 @@ impl RedbStore {
         let snapshot = Reader::new(&database, *network).snapshot();
         let snapshot =
             snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
-        Ok(Self { database, network: *network, snapshot })
+        Ok(Self { path: path.into(), database, network: *network, snapshot })
     }
 }
 
@@ -211,6 +219,26 @@ impl OpenError {
 
     fn damaged(path: &Path, error: impl Into<redb::Error>) -> Self {
         Self::Damaged { path: path.into(), reason: error.into().to_string() }
+    }
+}
+
+fn builder() -> redb::Builder {
+    let mut builder = redb::Builder::new();
+    builder.set_cache_size(CACHE_BYTES);
+    builder
+}
+
+/// An empty file to create a store in, whatever a process that was killed has left of one.
+fn empty(draft: &Path, path: &Path) -> Result<File, OpenError> {
+    let io = |error: io::Error| OpenError::Io { path: path.into(), reason: error.to_string() };
+    let mut options = OpenOptions::new();
+    let file = options.read(true).write(true).create(true).truncate(false).open(draft).map_err(io)?;
+    match file.try_lock() {
+        // Whoever held the lock may have given the file its name meanwhile: then it must not be emptied.
+        Ok(()) if path.exists() => Err(OpenError::Locked(path.into())),
+        Ok(()) => file.set_len(0).map(|()| file).map_err(io),
+        Err(TryLockError::WouldBlock) => Err(OpenError::Locked(path.into())),
+        Err(TryLockError::Error(error)) => Err(io(error)),
     }
 }
 

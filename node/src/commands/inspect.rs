@@ -18,7 +18,7 @@ use crate::control::{self, HashRates, NodeStatus, Request, UsageStatus};
 use crate::exit::{Exit, OrExit as _};
 use crate::notices;
 use crate::query::{self, BalancesAnswer, BlockAnswer, Query};
-use crate::store::{self, Reader, Snapshot, Summary};
+use crate::store::{self, OpenError, Reader, Snapshot, Summary, VerifyError};
 
 /// How many hex digits of a hash are shown in tables: the zeros of any difficulty that is in use, and enough besides.
 const HASH_DIGITS: usize = 16;
@@ -192,9 +192,12 @@ fn print_status(status: &NodeStatus) -> Result<()> {
 pub fn verify(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
     let (network, directory, id) = locate(common, args)?;
     let snapshot = open(&directory, id, &network)?;
-    let summary = store::verify(&snapshot, &network, &mut |_, _| {})
-        .context("the store is not sound")
-        .or_exit(Exit::Broken)?;
+    let verdict = store::verify(&snapshot, &network, &mut |_, _| {});
+    if verdict == Err(VerifyError::Empty) {
+        // Its node was killed before it had stored the first block.
+        return Err(open_failed(&directory, id, OpenError::Missing(directory.store(id))));
+    }
+    let summary = verdict.context("the store is not sound").or_exit(Exit::Broken)?;
     let Summary { tip, height, transactions, accounts, supply, side_blocks, waiting } = summary;
     if args.json {
         let json = serde_json::json!({

@@ -16,7 +16,7 @@ use redb::{
 };
 
 use super::tables::{BALANCES, BODIES, INDEXED_FROM, MEMPOOL, META, MINED, OUTBOX, PATH, RECORDS, TIP, UNDO};
-use super::{CACHE_BYTES, OpenError, RedbStore};
+use super::{OpenError, RedbStore};
 
 /// Takes snapshots of a store, on any thread and without holding up the one that writes.
 #[derive(Clone)]
@@ -40,8 +40,7 @@ impl Reader {
         if !path.exists() {
             return Err(OpenError::Missing(path.into()));
         }
-        let mut builder = redb::Builder::new();
-        builder.set_cache_size(CACHE_BYTES);
+        let builder = super::builder();
         let database = match builder.open_read_only(path) {
             Err(DatabaseError::RepairAborted) => {
                 drop(RedbStore::open(path, network)?);

@@ -54,7 +54,10 @@ pub fn verify(
     progress: &mut dyn FnMut(Height, Height),
 ) -> Result<Summary, VerifyError> {
     let start = |error| VerifyError::Unreadable { height: Height(0), error };
-    let tip = snapshot.tip().map_err(start)?.ok_or(VerifyError::Empty)?;
+    let Some(tip) = snapshot.tip().map_err(start)? else {
+        let holds_blocks = snapshot.records().map_err(start)?.next().is_some();
+        return Err(if holds_blocks { VerifyError::NoTip } else { VerifyError::Empty });
+    };
     let record = snapshot.record(&tip).map_err(start)?.ok_or(VerifyError::UnknownTip(tip))?;
     let height = record.header.index;
     let mut replay = Replay::new(snapshot, network).map_err(start)?;

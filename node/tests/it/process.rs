@@ -2,13 +2,15 @@
 //! Invariant: nothing that a test starts outlives it, and every wait has an end.
 
 mod commands;
-mod crash;
 mod devnet;
+mod disk;
 mod files;
 mod fork;
 #[cfg(feature = "http")]
 mod http;
+mod kill;
 mod lifecycle;
+mod payments;
 mod refusals;
 mod replay;
 #[cfg(feature = "sqs")]
@@ -39,6 +41,8 @@ const POLL: Duration = Duration::from_millis(5);
 /// A directory for a network's files, deleted with the value.
 struct Place {
     directory: tempfile::TempDir,
+    /// Where its programs log to, so that they can also do so when the other is full.
+    logs: tempfile::TempDir,
     /// What its programs find in their environment.
     environment: Vec<(&'static str, String)>,
 }
@@ -62,7 +66,8 @@ struct Outcome {
 impl Place {
     /// An empty one.
     fn new() -> Self {
-        Self { directory: tempfile::tempdir().unwrap(), environment: Vec::new() }
+        let [directory, logs] = [(), ()].map(|()| tempfile::tempdir().unwrap());
+        Self { directory, logs, environment: Vec::new() }
     }
 
     /// One with a network of four open accounts.
@@ -116,7 +121,8 @@ impl Place {
 
     /// Starts a long-running command.
     fn process<'a>(&self, name: &str, arguments: impl IntoIterator<Item = &'a str>) -> Process {
-        let log = self.path().join(format!("{}.{:08x}.log", name.replace(' ', "-"), rand::random::<u32>()));
+        let log =
+            self.logs.path().join(format!("{}.{:08x}.log", name.replace(' ', "-"), rand::random::<u32>()));
         let mut child = self
             .command(arguments)
             .stdin(Stdio::piped())

@@ -1,5 +1,6 @@
 //! The durable store: against the store in plain maps, across crashes, and on files that are not its own.
 
+mod full;
 mod left;
 mod power;
 mod verify;
@@ -131,6 +132,29 @@ fn a_store_whose_creation_was_cut_short_is_created_again() {
     assert_eq!(RedbStore::open(&path, &network).unwrap().tip(), Ok(None));
     fs::write(&path, b"").unwrap();
     assert_eq!(RedbStore::open(&path, &network).unwrap().tip(), Ok(None));
+}
+
+/// A node that was killed within the first milliseconds of its life never started again: the file had its length, but
+/// not yet the mark that redb knows its files by, so it was taken for somebody else's.
+#[test]
+fn a_store_has_its_name_only_once_it_is_whole() {
+    let directory = tempfile::tempdir().unwrap();
+    let (path, network) = (directory.path().join("node0.redb"), Network::demo().id);
+    let draft = directory.path().join("node0.redb.new");
+    for left in [&b""[..], &[0; 8192], &[7; 3_000_000]] {
+        fs::write(&draft, left).unwrap();
+        let other = fs::File::open(&draft).unwrap();
+        other.lock().unwrap();
+        assert_eq!(RedbStore::open(&path, &network).err(), Some(OpenError::Locked(path.clone())));
+        assert_eq!((path.exists(), &*fs::read(&draft).unwrap()), (false, left), "another process creates it");
+        drop(other);
+        let store = RedbStore::open(&path, &network).unwrap();
+        assert_eq!((store.tip(), draft.exists()), (Ok(None), false));
+        assert_eq!(RedbStore::open(&path, &network).err(), Some(OpenError::Locked(path.clone())));
+        drop(store);
+        assert_eq!(Reader::open(&path, &network).unwrap().snapshot().unwrap().tip(), Ok(None));
+        fs::remove_file(&path).unwrap();
+    }
 }
 
 /// Says to this very program, started anew, which store to commit to.

@@ -11,6 +11,9 @@ pub enum VerifyError {
     /// Nothing has been stored yet.
     #[error("the store is empty")]
     Empty,
+    /// There are blocks, but none is the tip.
+    #[error("no block is the tip")]
+    NoTip,
     /// Bytes cannot be read, or do not mean anything.
     #[error("height {height}: {error}")]
     Unreadable {

@@ -1,11 +1,12 @@
 //! A disk whose power is cut at every write and sync of a chain's commits, and again while the store is opened.
-//! What is left must be what the commits that had returned made, and perhaps the one under way, whole.
+//! What is left must be what the commits that had returned made, and perhaps the one under way, whole; and the store
+//! must go on from there.
 //!
 //! `QUARRY_IMAGES=250000 cargo test --release -p node --test it power_cut -- --nocapture` makes as many images.
 
-mod disk;
+pub(super) mod disk;
 
-use std::collections::BTreeMap;
+use std::collections::{BTreeMap, BTreeSet};
 use std::panic::{AssertUnwindSafe, catch_unwind};
 use std::sync::Arc;
 
@@ -18,19 +19,21 @@ use quarry_core::network::Network;
 use quarry_core::node::{MESH_MAX, Node, Options};
 use quarry_core::store::{Changes, Store};
 use quarry_core::units::{AccountId, NodeId, TxId};
-use rand::SeedableRng;
 use rand::rngs::SmallRng;
+use rand::seq::IndexedRandom as _;
+use rand::{RngExt, SeedableRng};
 
 use self::disk::{Disk, Fate, Operation, apply, cut};
-use super::left::{MINER, network, next_block, pay};
+use super::left::{MINER, alice, network, next_block, pay};
 
-const IMAGES: usize = 1000;
-const BLOCKS: usize = 8;
+const IMAGES: u64 = 1000;
 
 /// What was found of the images of one fate.
 #[derive(Debug, Default)]
 struct Row {
     images: u64,
+    /// Those of them that differ.
+    distinct: u64,
     /// With the commit that was under way.
     ahead: u64,
     bad: u64,
@@ -43,17 +46,24 @@ fn what_was_applied_survives_a_power_cut() {
         Ok(count) => count.parse().unwrap(),
         Err(_) => IMAGES,
     };
-    let rows = History::new(Disk::default()).cut_power(images);
+    let seed = crate::seed(0);
+    let (mut rows, mut made, mut histories) = (Rows::new(), 0, 0);
+    while made < images {
+        History::new(seed.wrapping_add(histories), Disk::default()).cut_power(&mut rows);
+        histories += 1;
+        made = rows.values().map(|row| row.images).sum();
+    }
+    println!("{histories} histories, of seed {seed} and the next:");
     print(&rows);
-    assert!(rows.values().all(|row| 0 < row.images && row.bad == 0), "{rows:?}");
-    assert!(rows.values().map(|row| row.images).sum::<u64>() >= images as u64);
+    assert!(rows.values().all(|row| 0 < row.images && row.bad == 0), "seed {seed}: {rows:?}");
     assert!(rows.values().any(|row| 0 < row.ahead), "a commit is never left whole before it returns");
 }
 
 /// The control: without syncs commits get lost, and the check notices.
 #[test]
 fn a_power_cut_on_a_disk_whose_syncs_lie_is_noticed() {
-    let rows = History::new(Disk::lying()).cut_power(600);
+    let mut rows = Rows::new();
+    History::new(0, Disk::lying()).cut_power(&mut rows);
     print(&rows);
     let bad: u64 = rows.values().map(|row| row.bad).sum();
     assert!(100 < bad, "{rows:?}");
@@ -63,99 +73,100 @@ fn a_power_cut_on_a_disk_whose_syncs_lie_is_noticed() {
 type Rows = BTreeMap<(&'static str, Fate), Row>;
 
 /// A store's life on a disk.
-struct History {
-    network: Network,
+pub(super) struct History {
+    seed: u64,
+    pub(super) network: Network,
     operations: Vec<Operation>,
+    pub(super) commits: Vec<Changes>,
     /// What the store held after so many commits.
     models: Vec<MemoryStore>,
     /// How many operations there were when each commit had returned.
     returned: Vec<usize>,
 }
 
+/// An image, and what is known of it.
+struct Image {
+    bytes: Vec<u8>,
+    stage: &'static str,
+    fate: Fate,
+    /// How many commits had returned.
+    certain: usize,
+    /// Where the power was cut.
+    place: String,
+}
+
 impl History {
-    fn new(disk: Disk) -> Self {
+    pub(super) fn new(seed: u64, disk: Disk) -> Self {
         let network = network();
         let mut store = RedbStore::on(disk.clone(), &network.id).unwrap();
         let mut models = vec![MemoryStore::default()];
         let mut returned = vec![disk.operations().len()];
-        for changes in commits(&network) {
-            store.apply(&changes).unwrap();
+        let commits = commits(&network, seed);
+        for changes in &commits {
+            store.apply(changes).unwrap();
             let mut model = models.last().unwrap().clone();
-            model.apply(changes);
+            model.apply(changes.clone());
             models.push(model);
             returned.push(disk.operations().len());
         }
         let operations = disk.operations().clone();
-        Self { network, operations, models, returned }
+        Self { seed, network, operations, commits, models, returned }
     }
 
-    /// Makes so many images or more: each place to cut at gets as many of each fate.
-    fn cut_power(&self, images: usize) -> Rows {
-        let mut rows = Rows::new();
-        let places = self.returned[0]..=self.operations.len();
-        let rounds = images.div_ceil(places.clone().count() * Fate::ALL.len());
-        let mut durable = Vec::new();
-        let mut synced = 0;
+    /// Cuts at each place, and makes an image of each fate there. Before the first place there is no store yet: a file
+    /// gets its name only once it is one.
+    fn cut_power(&self, rows: &mut Rows) {
+        let (mut durable, mut synced, mut seen) = (Vec::new(), 0, BTreeSet::new());
+        let mut random = SmallRng::seed_from_u64(self.seed);
         for place in 0..=self.operations.len() {
             if place != 0 && matches!(self.operations[place - 1], Operation::Sync) {
                 self.operations[synced..place].iter().for_each(|operation| apply(&mut durable, operation));
                 synced = place;
             }
-            if !places.contains(&place) {
+            if place < self.returned[0] {
                 continue;
             }
             let certain = self.returned.iter().filter(|returned| **returned <= place).count() - 1;
-            for (round, fate) in (0..rounds).flat_map(|round| Fate::ALL.map(|fate| (round, fate))) {
-                let mut random = SmallRng::seed_from_u64((place * rounds + round) as u64);
-                let image = cut(&durable, &self.operations[synced..place], fate, &mut random);
-                let what = || format!("cut after operation {place}, {fate:?}, round {round}");
-                self.reopen(image, "commit", fate, certain, &mut random, &mut rows, &what);
+            for fate in Fate::ALL {
+                let bytes = cut(&durable, &self.operations[synced..place], fate, &mut random);
+                let place = format!("seed {}: cut after operation {place}, {fate:?}", self.seed);
+                let image = Image { bytes, stage: "commit", fate, certain, place };
+                let opening = self.reopen(&image, rows, &mut seen);
+                if random.random_ratio(1, 4) {
+                    self.reopen(&cut_again(&image, &opening, &mut random), rows, &mut seen);
+                }
             }
         }
-        rows
     }
 
-    /// Opens an image; cuts the power once more meanwhile and opens what that leaves.
-    #[expect(clippy::too_many_arguments, reason = "all of it goes into the table")]
-    fn reopen(
-        &self,
-        image: Vec<u8>,
-        stage: &'static str,
-        fate: Fate,
-        certain: usize,
-        random: &mut SmallRng,
-        rows: &mut Rows,
-        what: &dyn Fn() -> String,
-    ) {
-        let disk = Disk::new(image.clone());
-        let row = rows.entry((stage, fate)).or_default();
+    /// Opens an image, and answers what that did to the disk.
+    fn reopen(&self, image: &Image, rows: &mut Rows, seen: &mut BTreeSet<u32>) -> Vec<Operation> {
+        let disk = Disk::new(image.bytes.clone());
+        let row = rows.entry((image.stage, image.fate)).or_default();
         row.images += 1;
-        let opened = catch_unwind(AssertUnwindSafe(|| self.check(disk.clone(), certain)));
-        match opened.unwrap_or_else(|_| Err("it panics".into())) {
-            Ok(found) => row.ahead += u64::from(certain < found),
+        row.distinct += u64::from(seen.insert(crc32fast::hash(&image.bytes)));
+        let opened = catch_unwind(AssertUnwindSafe(|| self.check(&disk, image.certain)));
+        let (found, opening) = opened.unwrap_or_else(|_| (Err("it panics".into()), Vec::new()));
+        match found {
+            Ok(found) => row.ahead += u64::from(image.certain < found),
             Err(problem) => {
                 row.bad += 1;
-                row.first.get_or_insert_with(|| format!("{}: {problem}", what()));
+                row.first.get_or_insert_with(|| format!("{}: {problem}", image.place));
             }
         }
-        if stage == "commit" && row.images.is_multiple_of(4) {
-            let operations = disk.operations().clone();
-            let place = rand::RngExt::random_range(random, 0..=operations.len());
-            let is_sync = |operation: &Operation| matches!(operation, Operation::Sync);
-            let synced = operations[..place].iter().rposition(is_sync).map_or(0, |at| at + 1);
-            let mut durable = image;
-            operations[..synced].iter().for_each(|operation| apply(&mut durable, operation));
-            let image = cut(&durable, &operations[synced..place], fate, random);
-            self.reopen(image, "recovery", fate, certain, random, rows, &|| {
-                format!("{}, then after {place} of its opening", what())
-            });
-        }
+        opening
     }
 
-    /// How many commits the store on a disk holds: those that were certain, or one more.
-    fn check(&self, disk: Disk, certain: usize) -> Result<usize, String> {
-        let store = RedbStore::on(disk, &self.network.id).map_err(|error| error.to_string())?;
-        let last = self.models.len() - 1;
+    /// How many commits the store on a disk holds: those that were certain, or one more. And what opening it did.
+    fn check(&self, disk: &Disk, certain: usize) -> (Result<usize, String>, Vec<Operation>) {
+        let opened = RedbStore::on(disk.clone(), &self.network.id);
+        let opening = disk.operations().clone();
+        let found = opened.map_err(|error| error.to_string()).and_then(|store| self.go_on(store, certain));
+        (found, opening)
+    }
+
+    fn go_on(&self, mut store: RedbStore, certain: usize) -> Result<usize, String> {
+        let last = self.commits.len();
         let found = (certain..=last.min(certain + 1)).find(|commits| self.holds(&store, *commits));
         let Some(found) = found else {
             let earlier = (0..certain).rev().find(|commits| self.holds(&store, *commits));
@@ -165,11 +176,17 @@ impl History {
             let verdict = verify(store.snapshot(), &self.network, &mut |_, _| {});
             verdict.map_err(|error| format!("verify: {error}"))?;
         }
+        if let Some(next) = self.commits.get(found) {
+            store.apply(next).map_err(|error| format!("the next commit: {error}"))?;
+            if !self.holds(&store, found + 1) {
+                return Err(format!("after {found} commits the next one makes something else"));
+            }
+        }
         Ok(found)
     }
 
     /// Whether a store holds what so many commits made, of all that any of them made.
-    fn holds(&self, store: &RedbStore, commits: usize) -> bool {
+    pub(super) fn holds(&self, store: &RedbStore, commits: usize) -> bool {
         let (model, all) = (&self.models[commits], &self.models[self.models.len() - 1]);
         let accounts: Vec<AccountId> = all.balances.keys().copied().collect();
         let ids: Vec<TxId> = self.models.iter().flat_map(|model| model.mined.keys().copied()).collect();
@@ -187,24 +204,44 @@ impl History {
     }
 }
 
+/// Cuts the power once more, while an image is opened.
+fn cut_again(image: &Image, opening: &[Operation], random: &mut SmallRng) -> Image {
+    let place = random.random_range(0..=opening.len());
+    let is_sync = |operation: &Operation| matches!(operation, Operation::Sync);
+    let synced = opening[..place].iter().rposition(is_sync).map_or(0, |at| at + 1);
+    let mut durable = image.bytes.clone();
+    opening[..synced].iter().for_each(|operation| apply(&mut durable, operation));
+    let bytes = cut(&durable, &opening[synced..place], image.fate, random);
+    let place = format!("{}, then after {place} of {} of its opening", image.place, opening.len());
+    Image { bytes, stage: "recovery", place, ..*image }
+}
+
 /// What a node commits that takes blocks, waiting transactions, and at the end a better branch.
-fn commits(network: &Network) -> Vec<Changes> {
+fn commits(network: &Network, seed: u64) -> Vec<Changes> {
     let network = Arc::new(network.clone());
+    let mut random = SmallRng::seed_from_u64(seed);
     let bob = network.account("bob").unwrap();
     let mut chain = vec![network.genesis];
     let mut messages = Vec::new();
     let block = |block: Block| Message::Block(Arc::new(block));
-    for number in 0..BLOCKS {
+    let blocks = random.random_range(2..=8);
+    let payments_max = *[1, 4, 20].choose(&mut random).unwrap();
+    for number in 0..blocks {
         let parent = chain[number];
-        let payment = pay(&network, bob, MINER, 1 + number as u64, parent.timestamp);
-        let next = next_block(&network, &parent, vec![payment]);
+        let mut payments = Vec::new();
+        for _ in 0..random.random_range(0..=payments_max) {
+            payments.push(pay(&network, alice(), AccountId(random.random()), 1, parent.timestamp));
+        }
+        payments.push(pay(&network, bob, MINER, 1 + number as u64, parent.timestamp));
+        let next = next_block(&network, &parent, payments);
         chain.push(next.header);
         messages.push(block(next));
-        let waiting = pay(&network, bob, AccountId([number.to_le_bytes()[0]; 20]), 2, parent.timestamp);
-        messages.push(Message::Transactions(vec![waiting]));
+        let to = AccountId([number.to_le_bytes()[0]; 20]);
+        messages.push(Message::Transactions(vec![pay(&network, bob, to, 2, parent.timestamp)]));
     }
-    let mut parent = chain[BLOCKS - 2];
-    for number in 0..4 {
+    let abandoned = random.random_range(1..blocks);
+    let mut parent = chain[blocks - abandoned];
+    for number in 0..=abandoned as u64 {
         let payment = pay(&network, bob, AccountId([9; 20]), 7 + number, parent.timestamp);
         let next = next_block(&network, &parent, vec![payment]);
         parent = next.header;
@@ -237,10 +274,11 @@ fn commits(network: &Network) -> Vec<Changes> {
 }
 
 fn print(rows: &Rows) {
-    println!("| cut during | unsynced writes | images | with the commit under way | bad |");
-    println!("|---|---|---|---|---|");
+    println!("| cut during | unsynced writes | images | distinct | with the commit under way | bad |");
+    println!("|---|---|---|---|---|---|");
     for ((stage, fate), row) in rows {
-        println!("| {stage} | {fate:?} | {} | {} | {} |", row.images, row.ahead, row.bad);
+        let Row { images, distinct, ahead, bad, .. } = row;
+        println!("| {stage} | {fate:?} | {images} | {distinct} | {ahead} | {bad} |");
         if let Some(first) = &row.first {
             println!("first: {first}");
         }

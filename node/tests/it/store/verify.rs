@@ -69,7 +69,7 @@ fn damage_to_the_best_chain_is_found() {
     let path = |write: &WriteTransaction, height: u64, hash: Hash| {
         write.open_table(PATH).unwrap().insert(height, &hash.0).unwrap();
     };
-    left.check(|write| drop(write.open_table(META).unwrap().remove("tip").unwrap()), VerifyError::Empty);
+    left.check(|write| drop(write.open_table(META).unwrap().remove("tip").unwrap()), VerifyError::NoTip);
     left.check(|write| tip(write, Hash::default()), VerifyError::UnknownTip(Hash::default()));
     left.check(|write| tip(write, left.hash(29)), VerifyError::AboveTip(Height(30)));
     let (beside, end) = (left.abandoned.header.hash(), left.hash(HEIGHT));

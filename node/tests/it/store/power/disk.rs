@@ -34,7 +34,7 @@ impl Fate {
 
 /// Something done to a disk.
 #[derive(Debug, Clone)]
-pub(super) enum Operation {
+pub(in crate::store) enum Operation {
     Resize(u64),
     Write(u64, Vec<u8>),
     Sync,
@@ -42,16 +42,18 @@ pub(super) enum Operation {
 
 /// A disk; clones are the same one.
 #[derive(Debug, Clone, Default)]
-pub(super) struct Disk {
+pub(in crate::store) struct Disk {
     live: Arc<Mutex<Vec<u8>>>,
     operations: Arc<Mutex<Vec<Operation>>>,
     /// Whether it says that it has synced and has not.
     lies: bool,
+    /// After how many operations it fails, and with what.
+    end: Option<(usize, io::ErrorKind)>,
 }
 
 impl Disk {
     /// One that begins with these bytes.
-    pub(super) fn new(image: Vec<u8>) -> Self {
+    pub(in crate::store) fn new(image: Vec<u8>) -> Self {
         Self { live: Arc::new(Mutex::new(image)), ..Self::default() }
     }
 
@@ -60,12 +62,40 @@ impl Disk {
         Self { lies: true, ..Self::default() }
     }
 
-    pub(super) fn operations(&self) -> MutexGuard<'_, Vec<Operation>> {
+    /// The same disk, which now takes so many operations more and then fails; the first write that fails it takes half of.
+    pub(in crate::store) fn failing(&self, after: usize, kind: io::ErrorKind) -> Self {
+        Self { end: Some((self.operations().len() + after, kind)), ..self.clone() }
+    }
+
+    pub(in crate::store) fn image(&self) -> Vec<u8> {
+        self.live().clone()
+    }
+
+    pub(in crate::store) fn operations(&self) -> MutexGuard<'_, Vec<Operation>> {
         self.operations.lock().unwrap()
     }
 
     fn live(&self) -> MutexGuard<'_, Vec<u8>> {
         self.live.lock().unwrap()
+    }
+
+    fn work(&self, operation: Operation) -> Result<(), io::Error> {
+        let mut operations = self.operations();
+        match self.end {
+            Some((end, kind)) if end <= operations.len() => {
+                if let (Operation::Write(offset, bytes), true) = (&operation, end == operations.len()) {
+                    write(&mut self.live(), *offset, &bytes[..bytes.len() / 2]);
+                    // It counts, so that only the first of them is taken in part.
+                    operations.push(Operation::Write(*offset, bytes[..bytes.len() / 2].to_vec()));
+                }
+                Err(kind.into())
+            }
+            _ => {
+                apply(&mut self.live(), &operation);
+                operations.push(operation);
+                Ok(())
+            }
+        }
     }
 }
 
@@ -134,23 +164,14 @@ impl StorageBackend for Disk {
     }
 
     fn set_len(&self, len: u64) -> Result<(), io::Error> {
-        let operation = Operation::Resize(len);
-        apply(&mut self.live(), &operation);
-        self.operations().push(operation);
-        Ok(())
+        self.work(Operation::Resize(len))
     }
 
     fn sync_data(&self) -> Result<(), io::Error> {
-        if !self.lies {
-            self.operations().push(Operation::Sync);
-        }
-        Ok(())
+        if self.lies { Ok(()) } else { self.work(Operation::Sync) }
     }
 
     fn write(&self, offset: u64, data: &[u8]) -> Result<(), io::Error> {
-        let operation = Operation::Write(offset, data.to_vec());
-        apply(&mut self.live(), &operation);
-        self.operations().push(operation);
-        Ok(())
+        self.work(Operation::Write(offset, data.to_vec()))
     }
 }
