@@ -126,7 +126,13 @@ pub struct RunArgs {
     pub delay: u32,
     /// The names by which browsers may ask for the web pages, besides localhost and addresses
     #[cfg(feature = "http")]
-    #[arg(long, env = "QUARRY_HTTP_NAMES", hide_env_values = true, value_delimiter = ',', value_name = "NAMES")]
+    #[arg(
+        long,
+        env = "QUARRY_HTTP_NAMES",
+        hide_env_values = true,
+        value_delimiter = ',',
+        value_name = "NAMES"
+    )]
     pub http_names: Vec<String>,
     /// Leave the network for good when told to stop: say goodbye, and remove the own inbox with all that waits in it
     #[arg(long)]

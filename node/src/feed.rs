@@ -119,7 +119,8 @@ impl Publisher {
         self.version += 1;
         (self.published_us, self.is_outdated) = (Some(now.elapsed_us), false);
         let (arrivals, samples) = (self.arrivals.clone(), self.samples.clone());
-        let view = Arc::new(View { version: self.version, elapsed_us: now.elapsed_us, status, arrivals, samples });
+        let view =
+            Arc::new(View { version: self.version, elapsed_us: now.elapsed_us, status, arrivals, samples });
         *self.feed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 }

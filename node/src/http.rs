@@ -93,11 +93,8 @@ pub fn address(choice: HttpChoice, id: NodeId) -> Option<SocketAddr> {
 
 /// Starts to serve a node's pages.
 pub fn serve(address: SocketAddr, site: Site) -> io::Result<Server> {
-    let guard = Guard {
-        is_local: address.ip().is_loopback(),
-        token: site.token.clone(),
-        names: site.names.clone(),
-    };
+    let guard =
+        Guard { is_local: address.ip().is_loopback(), token: site.token.clone(), names: site.names.clone() };
     let shared = Arc::new(Shared { site, live: live::Live::default(), readers: Semaphore::new(READERS_MAX) });
     let routes = routes().with_state(Arc::clone(&shared));
     Server::start(address, guard, routes, async move { live::run(&shared).await })

@@ -46,7 +46,10 @@ fn check_host(headers: &HeaderMap, names: &[String]) -> Verdict {
     if name == "localhost" || is_address || names.iter().any(|known| known.eq_ignore_ascii_case(name)) {
         Ok(())
     } else {
-        Err((StatusCode::MISDIRECTED_REQUEST, "ask for localhost, for an IP address, or for a name that --http-names lists\n"))
+        Err((
+            StatusCode::MISDIRECTED_REQUEST,
+            "ask for localhost, for an IP address, or for a name that --http-names lists\n",
+        ))
     }
 }
 

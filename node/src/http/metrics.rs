@@ -75,7 +75,11 @@ fn registry(status: &NodeStatus) -> Registry {
     float("syncing", "Whether the node is fetching a chain", flag(status.syncing.is_some()));
     float("cut_off", "Whether the node is cut off because it was asked to be", flag(status.cut_off));
     float("peers", "Other nodes that are known and have not stopped", peers(status));
-    float("transport_cost_dollars", "What the transport's requests have cost by list price", status.usage.cost_usd);
+    float(
+        "transport_cost_dollars",
+        "What the transport's requests have cost by list price",
+        status.usage.cost_usd,
+    );
     let (delays, heights) = (Floats::default(), Floats::default());
     for peer in &status.peers {
         let label = [("peer", peer.id.to_string())];

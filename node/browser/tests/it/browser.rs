@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
 
+use chromiumoxide::Page;
 use chromiumoxide::browser::BrowserConfig;
 use chromiumoxide::cdp::browser_protocol::emulation::{
     MediaFeature, SetDeviceMetricsOverrideParams, SetScriptExecutionDisabledParams,
@@ -11,7 +12,6 @@ use chromiumoxide::cdp::browser_protocol::log::{EventEntryAdded, LogEntryLevel};
 use chromiumoxide::cdp::browser_protocol::page::CaptureScreenshotFormat;
 use chromiumoxide::cdp::js_protocol::runtime::EventExceptionThrown;
 use chromiumoxide::page::ScreenshotParams;
-use chromiumoxide::Page;
 use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
@@ -46,9 +46,8 @@ impl Browser {
             .args(["disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars"])
             .build()
             .unwrap();
-        let (browser, mut handler) = chromiumoxide::Browser::launch(config)
-            .await
-            .expect("chromium starts; `make setup` installs it");
+        let (browser, mut handler) =
+            chromiumoxide::Browser::launch(config).await.expect("chromium starts; `make setup` installs it");
         let handler = tokio::spawn(async move { while handler.next().await.is_some() {} });
         Self { browser, handler, _profile: profile }
     }
@@ -148,7 +147,8 @@ impl Tab {
                 self.appear(width, scheme).await;
                 let over: i64 = self.value("document.documentElement.scrollWidth - innerWidth").await;
                 assert!(over <= 0, "{name} at {width}: {over} pixels stick out");
-                backgrounds.push(self.value::<String>("getComputedStyle(document.body).backgroundColor").await);
+                backgrounds
+                    .push(self.value::<String>("getComputedStyle(document.body).backgroundColor").await);
                 self.picture(&format!("{name}-{width}-{scheme}")).await;
             }
         }

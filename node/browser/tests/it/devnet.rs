@@ -56,7 +56,8 @@ fn a_fork_grows_while_a_node_is_cut_off_and_heals_when_it_rejoins() {
         // The block that lost stays visible on the pages of whoever had it first.
         let mut abandoned = 0;
         for node in 0..3 {
-            let link: String = tab.value(&format!("document.querySelector('#node{node}-state a').href")).await;
+            let link: String =
+                tab.value(&format!("document.querySelector('#node{node}-state a').href")).await;
             abandoned += browser.open(&link).await.count("#strip .abandoned").await;
         }
         assert!(0 < abandoned);

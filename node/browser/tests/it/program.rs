@@ -56,7 +56,9 @@ impl Place {
         let started = Instant::now();
         loop {
             let text = fs::read_to_string(&log).unwrap();
-            if let Some((address, _)) = text.split_once("http://").and_then(|(_, rest)| rest.split_once("/\n")) {
+            if let Some((address, _)) =
+                text.split_once("http://").and_then(|(_, rest)| rest.split_once("/\n"))
+            {
                 program.base = format!("http://{address}");
                 return program;
             }

@@ -103,8 +103,7 @@ impl Devnet<'_> {
     fn pay(&self, node: NodeId, from: &str, to: &str, amount: &str) -> Result<String> {
         let account = |name: &str| self.network.account(name).map_err(|error| anyhow!("{error}"));
         let amount = amount.trim().parse().map_err(|error| anyhow!("amount: {error}"))?;
-        let payment =
-            Payment { from: account(from)?, to: account(to)?, amount, timestamp: clock::utc() };
+        let payment = Payment { from: account(from)?, to: account(to)?, amount, timestamp: clock::utc() };
         let transaction = Transaction::new(&self.network.id, payment, None);
         let json = to_raw_value(&TransactionJson::new(&transaction, &self.network))?;
         self.put(node, &Request::Submit(json))?;

@@ -10,11 +10,11 @@ use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow};
+use axum::Router;
 use axum::extract::{Form, Path, State};
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Redirect, Response};
 use axum::routing::{get, post};
-use axum::Router;
 use crossbeam_channel::{Receiver, Sender, bounded};
 use quarry_core::units::{Hash, NodeId};
 use serde::Deserialize;
@@ -73,7 +73,9 @@ impl Page {
         };
         if !address.ip().is_loopback() {
             let error = anyhow!("{address} can be reached from elsewhere, and the page can stop processes");
-            return Err(Exit::Usage.hinted(error, "name an address of this machine alone, such as 127.0.0.1:8079"));
+            return Err(
+                Exit::Usage.hinted(error, "name an address of this machine alone, such as 127.0.0.1:8079")
+            );
         }
         match Self::start(address, devnet) {
             Ok(page) => Ok(Some(page)),

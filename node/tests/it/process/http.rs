@@ -228,7 +228,8 @@ fn metrics_please_prometheus_and_are_those_of_the_dashboard() {
     let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/quarry.json");
     let dashboard: Value = serde_json::from_str(&std::fs::read_to_string(dashboard).unwrap()).unwrap();
     let panels = dashboard["panels"].as_array().unwrap();
-    let mut names: Vec<_> = panels.iter().flat_map(|it| names(it["targets"][0]["expr"].as_str().unwrap())).collect();
+    let mut names: Vec<_> =
+        panels.iter().flat_map(|it| names(it["targets"][0]["expr"].as_str().unwrap())).collect();
     names.sort_unstable();
     names.dedup();
     assert!(8 < names.len(), "{names:?}");

@@ -140,7 +140,10 @@ pub(super) fn parts(columns: &[Column<'_>], summary: &Summary, events: &VecDeque
     for column in columns {
         parts.push(part(part_id(column.id, "state"), &head(column)));
         parts.push(part(part_id(column.id, "figures"), &figures(column)));
-        parts.push(part(part_id(column.id, "blocks"), &blocks(column, top.unwrap_or_default(), &summary.disputed)));
+        parts.push(part(
+            part_id(column.id, "blocks"),
+            &blocks(column, top.unwrap_or_default(), &summary.disputed),
+        ));
     }
     parts.push(part("events".into(), &happenings(events)));
     parts
@@ -179,9 +182,7 @@ fn head(column: &Column<'_>) -> Markup {
     let status = status(column);
     let is_cut_off = status.is_some_and(|status| status.cut_off);
     let buttons: &[(&str, &str)] = match (column.standing, column.is_own) {
-        (Standing::Up(_), true) if is_cut_off => {
-            &[("stop", "Stop"), ("kill", "Kill"), ("rejoin", "Rejoin")]
-        }
+        (Standing::Up(_), true) if is_cut_off => &[("stop", "Stop"), ("kill", "Kill"), ("rejoin", "Rejoin")],
         (Standing::Up(_), true) => &[("stop", "Stop"), ("kill", "Kill"), ("cutOff", "Cut off")],
         (Standing::Up(_), false) if is_cut_off => &[("rejoin", "Rejoin")],
         (Standing::Up(_), false) => &[("cutOff", "Cut off")],
