@@ -162,6 +162,18 @@ impl RedbStore {
     }
 }
 
+/// Checks every page of a stopped node's file against its checksum, which a [`Reader`] does not. A file that cannot be
+/// written to, or is being read, is left to the reader.
+pub fn check_pages(path: &Path, network: &NetworkId) -> Result<(), OpenError> {
+    if !path.exists() {
+        return Err(OpenError::Missing(path.into()));
+    }
+    match RedbStore::open(path, network) {
+        Ok(_) | Err(OpenError::Locked(_) | OpenError::Io { .. }) => Ok(()),
+        Err(error) => Err(error),
+    }
+}
+
 impl Store for RedbStore {
     fn tip(&self) -> Result<Option<Hash>, StoreError> {
         self.snapshot.tip()
@@ -222,9 +234,11 @@ impl OpenError {
     }
 }
 
+/// Checks every page against its checksum when a store is opened: redb trusts a file as it stands, and where something
+/// else has written to it, panics.
 fn builder() -> redb::Builder {
     let mut builder = redb::Builder::new();
-    builder.set_cache_size(CACHE_BYTES);
+    builder.set_cache_size(CACHE_BYTES).set_check_integrity_on_open(true);
     builder
 }
 
