@@ -1,7 +1,9 @@
 //! Runs a target on one input after the other and watches for what no input may cause.
 //! Invariant: whatever is found is named by seed and number, from which the input can be made again.
 
+use std::fs;
 use std::panic;
+use std::path::PathBuf;
 use std::sync::atomic::{AtomicU64, Ordering};
 use std::sync::mpsc::{self, RecvTimeoutError};
 use std::thread;
@@ -32,6 +34,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "message", run: targets::message, generate: generate::message },
     Target { name: "block-json", run: targets::block_json, generate: generate::block_json },
     Target { name: "transaction-json", run: targets::transaction_json, generate: generate::transaction_json },
+    Target { name: "original", run: targets::original, generate: generate::original },
     Target { name: "network-file", run: targets::network_file, generate: generate::network_file },
     Target { name: "control", run: targets::control, generate: generate::control },
     Target { name: "text", run: targets::text, generate: generate::text },
@@ -42,6 +45,7 @@ pub const TARGETS: &[Target] = &[
     Target { name: "undo", run: targets::undo, generate: generate::undo },
     Target { name: "frames", run: targets::frames, generate: generate::frames },
     Target { name: "cursor", run: targets::cursor, generate: generate::cursor },
+    Target { name: "store", run: targets::store, generate: generate::store },
     Target { name: "node", run: targets::node, generate: generate::conversation },
 ];
 
@@ -125,12 +129,18 @@ pub struct Source {
     target: Target,
     corpus: Vec<Vec<u8>>,
     seed: u64,
+    findings: PathBuf,
 }
 
 impl Source {
     /// The inputs of a target that follow from a seed.
     pub fn new(target: Target, seed: u64) -> Result<Self> {
-        Ok(Self { target, corpus: corpus::load(target.name)?, seed })
+        Ok(Self { target, corpus: corpus::load(target.name)?, seed, findings: "findings".into() })
+    }
+
+    /// Writes what is found to this directory; it is made when there is something.
+    pub fn with_findings(self, findings: impl Into<PathBuf>) -> Self {
+        Self { findings: findings.into(), ..self }
     }
 
     /// The input with this number: the corpus comes first, then fresh ones, most of them damaged.
@@ -157,8 +167,11 @@ impl Source {
 
     /// Runs the inputs from the first until it is time to stop or one causes what none may.
     pub fn run(&self, until: Until, limits: Limits) -> Result<Report, Finding> {
-        let finding =
-            |number, problem| Finding { target: self.target.name, seed: self.seed, number, problem };
+        let finding = |number, problem| {
+            let finding = Finding { target: self.target.name, seed: self.seed, number, problem };
+            self.keep(&finding);
+            finding
+        };
         let number = AtomicU64::new(0);
         let (done, ended) = mpsc::channel();
         thread::scope(|scope| {
@@ -184,6 +197,17 @@ impl Source {
                 last = now;
             }
         })
+    }
+
+    /// Writes the input that caused something; where that fails, seed and number still say how to make it again.
+    fn keep(&self, finding: &Finding) {
+        let path = self.findings.join(format!("{}-{}-{}", finding.target, finding.seed, finding.number));
+        let written =
+            fs::create_dir_all(&self.findings).and_then(|()| fs::write(&path, self.input(finding.number)));
+        match written {
+            Ok(()) => eprintln!("the input is in {}", path.display()),
+            Err(error) => eprintln!("the input cannot be written to {}: {error}", path.display()),
+        }
     }
 
     fn work(&self, until: Until, limits: Limits, number: &AtomicU64) -> Result<Report, (u64, Problem)> {

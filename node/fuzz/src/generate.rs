@@ -18,6 +18,7 @@ use quarry_core::transaction::{Authorization, Payment, Transaction};
 use quarry_core::units::{AccountId, Amount, Hash, Height, NodeId, Timestamp};
 
 use crate::dice::Dice;
+use crate::targets::{files, python};
 use crate::world::{self, PEER, mined, world};
 
 /// A message of any kind.
@@ -54,6 +55,31 @@ pub fn transaction_json(dice: &mut Dice) -> Vec<u8> {
     let transaction = any_transaction(dice);
     let json = serde_json::to_vec(&TransactionJson::new(&transaction, &world().network));
     json.expect("a transaction has a JSON form")
+}
+
+/// A transaction of the original system, its id right for whatever its fields are.
+pub fn original(dice: &mut Dice) -> Vec<u8> {
+    let name = |dice: &mut Dice| match dice.below(8) {
+        0 => "alice".to_owned(),
+        1 => account(dice).to_string(),
+        2 => "no\"b\u{f6}dy\u{1f600}\n\u{7f}".to_owned(),
+        _ => format!("open{}", dice.below(2)),
+    };
+    let (to, from) = (name(dice), name(dice));
+    let amount = match dice.below(3) {
+        0 => (*dice.pick(&["0.1", "1.0", "100", "1e-05", "1E2", "-0.0", "0.30000000000000004", "true"]))
+            .to_owned(),
+        1 => format!("{}.{}", dice.below(1000), 1 + dice.below(99)),
+        _ => amount(dice).to_string(),
+    };
+    let mut time = timestamp(dice).to_string();
+    if let Some(whole) = time.strip_suffix(".000000") {
+        time = whole.to_owned();
+    }
+    let [to, from, time] = [to, from, time].map(|text| python(&text));
+    let fields = format!(r#""to_node": {to}, "from_node": {from}, "amount": {amount}, "timestamp": {time}"#);
+    let id = Hash::of(&[b"{", fields.as_bytes(), b"}"]);
+    format!(r#"{{{fields}, "unique_id": "{id}"}}"#).into_bytes()
 }
 
 /// A network file.
@@ -162,6 +188,37 @@ pub fn cursor(dice: &mut Dice) -> Vec<u8> {
         bytes[at] ^= 1;
     }
     bytes
+}
+
+/// What is done to a store's file: mostly small damage to the parts of it that are in use.
+pub fn store(dice: &mut Dice) -> Vec<u8> {
+    let which = dice.below(2);
+    let image = &files().images[which];
+    let mut script = vec![u8::try_from(which).unwrap_or_default()];
+    for _ in 0..*dice.pick(&[0, 1, 1, 1, 2, 3, 4]) {
+        let mut place = dice.below(image.len());
+        while !dice.once_in(64) && image[place] == 0 {
+            place = dice.below(image.len());
+        }
+        // The file's head is small and everything depends on it.
+        if dice.once_in(4) {
+            place %= 512;
+        }
+        let kind = *dice.pick(&[0, 0, 0, 1, 1, 2, 3, 4, 5]);
+        let longest = if dice.once_in(2) { 1 } else { 32 };
+        let data = &dice.bytes::<32>()[..1 + dice.below(longest)];
+        script.push(kind);
+        script.extend(u32::try_from(place).unwrap_or(u32::MAX).to_be_bytes());
+        match kind {
+            0 if dice.once_in(2) => script.extend([1, 1 << dice.below(8)]),
+            0..=2 => {
+                script.push(u8::try_from(data.len()).unwrap_or_default());
+                script.extend(data);
+            }
+            _ => script.push(dice.bytes::<1>()[0]),
+        }
+    }
+    script
 }
 
 /// The text of one of the small types.

@@ -27,6 +27,9 @@ struct Args {
     /// Where the inputs come from; a fresh one each time where it is left out
     #[arg(long)]
     seed: Option<u64>,
+    /// Where an input that caused what none may is written to
+    #[arg(long, default_value = "findings")]
+    findings: std::path::PathBuf,
     /// Print the one input with this number instead of running any
     #[arg(long, requires = "seed")]
     print: Option<u64>,
@@ -71,7 +74,7 @@ fn run(args: &Args) -> Result<bool> {
     println!("|---|---|---|---|---|---|---|");
     let mut is_good = true;
     for target in targets {
-        match Source::new(*target, seed)?.run(until, Limits::default()) {
+        match Source::new(*target, seed)?.with_findings(&args.findings).run(until, Limits::default()) {
             Ok(report) => println!("{}", row(target, &report)),
             Err(finding) => {
                 is_good = false;

@@ -3,6 +3,9 @@
 
 mod spool;
 mod storage;
+mod store;
+
+use std::collections::BTreeMap;
 
 use node::config;
 use node::control;
@@ -11,12 +14,15 @@ use quarry_core::effect::{Effect, Event};
 use quarry_core::json::{BlockJson, TransactionJson};
 use quarry_core::message::Message;
 use quarry_core::network::NetworkFile;
+use quarry_core::original;
 use quarry_core::rules;
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, NodeId, Timestamp};
+use serde_json::value::RawValue;
 
 pub use spool::{cursor, frames};
 pub use storage::{body, header, record, transaction, undo};
+pub use store::{files, store};
 
 use crate::world::{PEER, step, world};
 
@@ -67,6 +73,43 @@ pub fn transaction_json(bytes: &[u8]) -> bool {
         assert_ne!(error.to_string(), "");
     }
     true
+}
+
+/// A transaction of the original system. Its id is computed again, from its fields as another parser reads them.
+pub fn original(bytes: &[u8]) -> bool {
+    let network = &world().network;
+    let Ok(transaction) = original::transaction(bytes, network) else { return false };
+    let fields: BTreeMap<String, Box<RawValue>> =
+        serde_json::from_slice(bytes).expect("it has just been read");
+    let text = |name: &str| -> String {
+        serde_json::from_str(fields[name].get()).expect("every field but the amount is a text")
+    };
+    let amount = fields["amount"].get();
+    let names = ["to_node", "from_node", "timestamp"].map(text);
+    let [to, from, time] = names.each_ref().map(|name| python(name));
+    let hashed =
+        format!(r#"{{"to_node": {to}, "from_node": {from}, "amount": {amount}, "timestamp": {time}}}"#);
+    assert_eq!(Hash::of(&[hashed.as_bytes()]).to_string(), text("unique_id").to_lowercase());
+    let payment = transaction.payment();
+    assert_eq!(amount.parse(), Ok(payment.amount));
+    assert_eq!(network.account(&names[0]), Ok(payment.to));
+    assert_eq!(network.account(&names[1]), Ok(payment.from));
+    assert!(payment.timestamp.to_string().starts_with(&names[2]));
+    assert_eq!(rules::check_transaction(&transaction, network), Ok(()));
+    true
+}
+
+/// A text as Python's `json.dumps` prints it.
+pub fn python(text: &str) -> String {
+    let json = serde_json::to_string(text).expect("a text has a JSON form");
+    let mut ascii = String::new();
+    for unit in json.encode_utf16() {
+        match u8::try_from(unit) {
+            Ok(byte @ 0..0x7f) => ascii.push(char::from(byte)),
+            _ => ascii.push_str(&format!("\\u{unit:04x}")),
+        }
+    }
+    ascii
 }
 
 /// A network file. What is taken has a text that describes the same network.

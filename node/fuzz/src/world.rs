@@ -10,6 +10,7 @@ use quarry_core::memory::MemoryStore;
 use quarry_core::message::{Message, Status};
 use quarry_core::network::{AccountEntry, Difficulty, Limits, Network, NetworkFile};
 use quarry_core::node::{MESH_MAX, Node, Options};
+use quarry_core::store::Changes;
 use quarry_core::target::{Bits, Work};
 use quarry_core::transaction::{Payment, Transaction, public_key};
 use quarry_core::units::{AccountId, Amount, Hash, Height, NodeId, Timestamp};
@@ -131,7 +132,30 @@ impl World {
         mined(Block { header, extra_nonce: 0, transactions })
     }
 
+    /// What such a node commits from its first start on: its chain, blocks beside it, and transactions that wait.
+    pub fn commits(&self) -> Vec<Changes> {
+        let (mut node, changes) = self.open_on(MemoryStore::default());
+        let mut commits = vec![changes];
+        let chain = self.chain[1..].iter().chain(&self.branch[..2]);
+        let blocks = chain.map(|block| Message::Block(Arc::new(block.clone())));
+        let waiting = Message::Transactions(self.payable[..12].to_vec());
+        for message in blocks.chain([waiting]) {
+            let mut effects = Vec::new();
+            let event = self::message(None, &message, &self.network);
+            node.step(self.now, event, &mut effects).expect("a store in memory can be read");
+            let changes = node.take_changes();
+            node.store_mut().apply(changes.clone());
+            commits.push(changes);
+        }
+        commits
+    }
+
     fn open(&self) -> Node<MemoryStore> {
+        let (node, _) = self.open_on(self.store.clone());
+        node
+    }
+
+    fn open_on(&self, store: MemoryStore) -> (Node<MemoryStore>, Changes) {
         let options = Options {
             id: SELF,
             miner: AccountId::open("miner"),
@@ -144,11 +168,11 @@ impl World {
             reply_timeout_us: 10 * SECOND_US,
             mesh_max: MESH_MAX,
         };
-        let node = Node::open(Arc::clone(&self.network), options, self.store.clone(), self.now);
+        let node = Node::open(Arc::clone(&self.network), options, store, self.now);
         let mut node = node.expect("a store in memory can be read");
         let changes = node.take_changes();
-        node.store_mut().apply(changes);
-        node
+        node.store_mut().apply(changes.clone());
+        (node, changes)
     }
 
     fn transaction(&self, number: u64) -> Transaction {
