@@ -1,4 +1,5 @@
-//! Inputs that are kept in the repository: one for each thing that a decoder can say, as small as was found.
+//! Inputs that are kept in the repository: right ones, broken ones and almost nothing, some of each for every target.
+//! Invariant: a file's name is the beginning of its content's SHA-256.
 
 use std::fs;
 use std::path::{Path, PathBuf};

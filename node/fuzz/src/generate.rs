@@ -59,18 +59,18 @@ pub fn transaction_json(dice: &mut Dice) -> Vec<u8> {
 
 /// A transaction of the original system, its id right for whatever its fields are.
 pub fn original(dice: &mut Dice) -> Vec<u8> {
-    let name = |dice: &mut Dice| match dice.below(8) {
+    let name = |dice: &mut Dice| match dice.below(24) {
         0 => "alice".to_owned(),
         1 => account(dice).to_string(),
         2 => "no\"b\u{f6}dy\u{1f600}\n\u{7f}".to_owned(),
         _ => format!("open{}", dice.below(2)),
     };
     let (to, from) = (name(dice), name(dice));
-    let amount = match dice.below(3) {
+    let amount = match dice.below(8) {
         0 => (*dice.pick(&["0.1", "1.0", "100", "1e-05", "1E2", "-0.0", "0.30000000000000004", "true"]))
             .to_owned(),
-        1 => format!("{}.{}", dice.below(1000), 1 + dice.below(99)),
-        _ => amount(dice).to_string(),
+        1 => amount(dice).to_string(),
+        _ => format!("{}.{}", dice.below(1000), 1 + dice.below(99)),
     };
     let mut time = timestamp(dice).to_string();
     if let Some(whole) = time.strip_suffix(".000000") {

@@ -3,10 +3,12 @@
 
 mod alarms;
 
+use std::fs;
 use std::sync::{Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use peak_alloc::PeakAlloc;
+use quarry_core::units::Hash;
 use quarry_fuzz::corpus;
 use quarry_fuzz::drive::{Limits, Source, TARGETS, Until};
 
@@ -36,6 +38,17 @@ fn the_corpus_breaks_nothing() {
     }
 }
 
+#[test]
+fn names_in_the_corpus_are_digests() {
+    for target in TARGETS {
+        for entry in fs::read_dir(corpus::directory(target.name)).unwrap() {
+            let path = entry.unwrap().path();
+            let digest = Hash::of(&[&fs::read(&path).unwrap()]).to_string();
+            assert_eq!(path.file_name().unwrap().to_str(), Some(&digest[..12]), "{}", path.display());
+        }
+    }
+}
+
 /// `QUARRY_SEED` repeats a run.
 #[test]
 fn fresh_inputs_break_nothing() {
@@ -47,6 +60,6 @@ fn fresh_inputs_break_nothing() {
         let source = Source::new(*target, seed).unwrap().with_findings(findings.path());
         let report = source.run(Until::Inputs(500), limits());
         let report = report.unwrap_or_else(|finding| panic!("{finding}"));
-        assert!(25 < report.taken, "most inputs of {} say nothing: {report:?}", target.name);
+        assert!(0 < report.taken, "no input of {} gets past the first check: {report:?}", target.name);
     }
 }
