@@ -106,7 +106,7 @@ pub(super) fn strip(window: &Window) -> Markup {
         .collect();
     let size = format!("0 0 {:.0} {:.0}", shown.len() as f64 * box_width, rows * row_height);
     html! {
-        div.scroll {
+        div.scroll.newest {
             svg.strip viewBox=(size) width=(shown.len() as f64 * box_width) height=(rows * row_height)
                 role="img" aria-label="newest blocks and forks" {
                 @for (column, lane, _, header) in &blocks {

@@ -19,6 +19,7 @@ use super::stream::Part;
 use super::window::Window;
 use super::{Shared, api, charts, live};
 use crate::args::BlockRef;
+use crate::control::{NodeStatus, PeerStatus};
 use crate::feed::View;
 
 /// The overview's parts: their ids, titles and whether they take the whole width.
@@ -154,7 +155,7 @@ fn peers(view: &View) -> Markup {
                         td.number { @if let Some(height) = peer.height { (height) } @else { "–" } }
                         td {
                             @match &peer.tip {
-                                Some(tip) => code class=(if *tip == view.status.tip { "same" } else { "other" }) {
+                                Some(tip) => code.other[is_other(peer, &view.status)] {
                                     (short(&tip.to_string()))
                                 },
                                 None => "–",
@@ -171,6 +172,11 @@ fn peers(view: &View) -> Markup {
             }
         } }
     }
+}
+
+/// Whether a peer is known to be on another branch, rather than to have been behind when it last told.
+fn is_other(peer: &PeerStatus, status: &NodeStatus) -> bool {
+    peer.tip != Some(status.tip) && peer.height.is_some_and(|height| status.height <= height)
 }
 
 fn delay(window: &Window) -> Markup {

@@ -2,6 +2,7 @@
 
 use std::path::PathBuf;
 use std::sync::{Arc, Mutex};
+use std::time::Instant;
 
 use chromiumoxide::Page;
 use chromiumoxide::browser::BrowserConfig;
@@ -16,7 +17,7 @@ use futures_util::StreamExt as _;
 use serde::de::DeserializeOwned;
 use tokio::task::JoinHandle;
 
-use super::eventually;
+use super::{PATIENCE, POLL, eventually};
 
 /// The browser of one test.
 pub(crate) struct Browser {
@@ -40,8 +41,8 @@ impl Browser {
             .no_sandbox()
             .user_data_dir(profile.path())
             .viewport(None)
-            .launch_timeout(super::PATIENCE)
-            .request_timeout(super::PATIENCE)
+            .launch_timeout(PATIENCE)
+            .request_timeout(PATIENCE)
             .args(["disable-gpu", "disable-quic", "no-first-run", "disable-background-networking"])
             .args(["disable-component-update", "disable-sync", "disable-dev-shm-usage", "hide-scrollbars"])
             .build()
@@ -81,6 +82,7 @@ impl Browser {
             }
         });
         let tab = Tab { page, errors };
+        tab.appear(1280, "light").await;
         tab.go(url).await;
         tab
     }
@@ -91,13 +93,26 @@ impl Tab {
         self.page.goto(url).await.unwrap();
     }
 
+    /// Loads a page again, unless what was clicked is about to load one.
+    pub(crate) async fn look_again(&self, url: &str) {
+        let _ = self.page.goto(url).await;
+    }
+
     pub(crate) async fn url(&self) -> String {
         self.page.url().await.unwrap().unwrap_or_default()
     }
 
     /// What an expression of JavaScript is in the page.
     pub(crate) async fn value<T: DeserializeOwned>(&self, expression: &str) -> T {
-        self.page.evaluate(expression).await.unwrap().into_value().unwrap()
+        let started = Instant::now();
+        loop {
+            match self.page.evaluate(expression).await {
+                Ok(value) => return value.into_value().unwrap(),
+                // The page may be about to give way to another.
+                Err(error) => assert!(started.elapsed() < PATIENCE, "{expression}: {error}"),
+            }
+            tokio::time::sleep(POLL).await;
+        }
     }
 
     /// The text of what a selector finds first; empty where it finds nothing.
@@ -118,13 +133,16 @@ impl Tab {
     /// Clicks what a selector finds, at that place of the screen, once it is there.
     pub(crate) async fn click(&self, selector: &str) {
         eventually(selector, async || 0 < self.count(selector).await).await;
-        self.page.find_element(selector).await.unwrap().click().await.unwrap();
+        // Not the element's own `click`: that scrolls by a script of the page, and there may be none.
+        let point = self.page.find_element(selector).await.unwrap().clickable_point().await.unwrap();
+        self.page.click(point).await.unwrap();
     }
 
     /// Types into what a selector finds, and ends with the enter key.
     pub(crate) async fn enter(&self, selector: &str, text: &str) {
+        self.click(selector).await;
         let field = self.page.find_element(selector).await.unwrap();
-        field.click().await.unwrap().type_str(text).await.unwrap().press_key("Enter").await.unwrap();
+        field.type_str(text).await.unwrap().press_key("Enter").await.unwrap();
     }
 
     pub(crate) async fn disable_scripts(&self) {

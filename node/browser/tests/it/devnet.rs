@@ -82,13 +82,13 @@ fn nodes_stop_and_start_by_their_buttons_also_without_javascript() {
         tab.go(&devnet.base).await;
         tab.click(&button(2, "start")).await;
         eventually("node 2 is back", async || {
-            tab.go(&devnet.base).await;
+            tab.look_again(&devnet.base).await;
             tab.text("#node2-state .state").await == "up"
         })
         .await;
         tab.click(".payment button").await;
         eventually("it is told", async || {
-            tab.go(&devnet.base).await;
+            tab.look_again(&devnet.base).await;
             tab.text("#events").await.contains("node 0 took 0.50 from node0 to node1")
         })
         .await;

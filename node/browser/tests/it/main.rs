@@ -18,7 +18,7 @@ fn with_browser(test: impl AsyncFnOnce(&browser::Browser)) {
     let runtime = tokio::runtime::Builder::new_multi_thread().worker_threads(1).enable_all().build().unwrap();
     runtime.block_on(async {
         let browser = browser::Browser::start().await;
-        test(&browser).await;
+        tokio::time::timeout(3 * PATIENCE, test(&browser)).await.expect("no step of the test takes for ever");
         browser.stop().await;
     });
 }

@@ -210,7 +210,7 @@ fn figures(column: &Column<'_>) -> Markup {
         dl.facts {
             dt { "height" } dd { (fact(|it| it.height.to_string())) }
             dt { "waiting" } dd { (fact(|it| it.mempool.to_string())) }
-            dt { "hash rate" } dd { (fact(|it| hash_rate(it.hash_rate.over_10_s))) }
+            dt { "rate" } dd { (fact(|it| hash_rate(it.hash_rate.over_10_s))) }
         }
     }
 }
