@@ -25,10 +25,10 @@ pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, nex
     if let Err(refusal) = check_host(headers, &guard.names) {
         return refusal.into_response();
     }
-    if request.method() != Method::GET && request.method() != Method::HEAD {
-        if let Err(refusal) = check_change(headers, guard.is_local, guard.token.as_deref()) {
-            return refusal.into_response();
-        }
+    if ![Method::GET, Method::HEAD].contains(request.method())
+        && let Err(refusal) = check_change(headers, guard.is_local, guard.token.as_deref())
+    {
+        return refusal.into_response();
     }
     next.run(request).await
 }

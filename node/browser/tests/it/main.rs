@@ -1,5 +1,6 @@
 //! The web pages in a real browser, driven as a person would: by what is seen and by what is clicked.
 //! Invariant: nothing that a test starts outlives it, and every wait has an end.
+#![expect(clippy::unwrap_used, reason = "a test fails by panicking")]
 
 mod browser;
 mod devnet;
