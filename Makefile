@@ -24,9 +24,9 @@ deploy: ## Check what runs nodes on AWS (needs setup)
 	target/python/bin/python -B -m pytest -q -p no:cacheprovider deploy/tests
 
 HOURS ?= 1
-SEED ?= $(shell date +%s)000
-soak: ## Run the simulator with fresh seeds for HOURS hours (1)
-	$(CARGO) run --release --locked -p quarry-sim -- $(SEED) 1000000000 --jobs $$(nproc) --within $$(($(HOURS) * 3600))
+MINUTES ?= $(shell echo $$(($(HOURS) * 60)))
+soak: ## Simulate, kill, cut the power and fuzz for HOURS (1), with fresh SEEDs
+	scripts/soak.sh $(MINUTES) $(SEED)
 
 mutants: ## Prove the simulator's checkers by bugs put into a copy of the core
 	node/sim/mutations/run.py
