@@ -138,12 +138,41 @@ fn plain(text: &str) -> String {
 
 #[cfg(test)]
 mod tests {
-    use super::plain;
+    use super::*;
 
     #[test]
     fn counters_are_named_alike_everywhere() {
         let open = "# HELP a Help on a.\n# TYPE a counter\na_total{b=\"c\"} 1\n# HELP ab A.\n# TYPE ab gauge\nab 1\n# EOF\n";
         let old = "# HELP a_total Help on a.\n# TYPE a_total counter\na_total{b=\"c\"} 1\n# HELP ab A.\n# TYPE ab gauge\nab 1\n";
         assert_eq!(plain(open), old);
+    }
+
+    #[test]
+    fn the_dashboard_shows_metrics_that_there_are() {
+        let status = serde_json::json!({
+            "id": 0, "pid": 1, "network": "0".repeat(64), "uptimeS": 1.0, "time": "2026-01-01 00:00:00.000000",
+            "height": 1, "tip": "0".repeat(64), "mempool": 0, "searching": true, "backend": null,
+            "hashRate": { "over10S": 1.0, "over60S": 1.0, "over15Min": 1.0, "max": 1.0 },
+            "syncing": null, "counters": { "blocks_mined": 1 },
+            "peers": [{ "id": 1, "height": 1, "tip": null, "heardS": 1.0, "state": "alive", "delayMs": 1.0 }],
+            "usage": { "requests": { "SendMessage": 1 }, "requestsTotal": 1, "costUsd": 0.0, "events": {} },
+        });
+        let status: NodeStatus = serde_json::from_value(status).unwrap();
+        let mut text = String::new();
+        encode(&mut text, &registry(&status)).unwrap();
+        let text = plain(&text);
+        let dashboard = concat!(env!("CARGO_MANIFEST_DIR"), "/../deploy/grafana/quarry.json");
+        let dashboard = std::fs::read_to_string(dashboard).unwrap();
+        let dashboard: serde_json::Value = serde_json::from_str(&dashboard).unwrap();
+        let mut count = 0;
+        for panel in dashboard["panels"].as_array().unwrap() {
+            let expression = panel["targets"][0]["expr"].as_str().unwrap();
+            let words = expression.split(|c: char| !c.is_ascii_alphanumeric() && c != '_');
+            for name in words.filter(|word| word.starts_with("quarry_")) {
+                assert!(text.contains(&format!("# TYPE {name} ")), "{name} is not in\n{text}");
+                count += 1;
+            }
+        }
+        assert!(12 < count, "{count}");
     }
 }
