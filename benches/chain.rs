@@ -35,6 +35,14 @@ pub struct Chain {
 impl Chain {
     /// A chain on a network of its own, with so many accounts.
     pub fn new(senders: Senders, accounts: u64) -> Self {
+        let network =
+            Arc::new(Network::new(&Self::file(senders, accounts)).expect("the file keeps every rule"));
+        let parent = network.genesis;
+        Self { network, senders, parent, transactions: 0 }
+    }
+
+    /// The network's file.
+    pub fn file(senders: Senders, accounts: u64) -> NetworkFile {
         let entry = |number: u64| {
             let (name, balance) = (format!("account{number}"), Amount(1_000_000));
             match senders {
@@ -42,15 +50,12 @@ impl Chain {
                 Senders::Open => AccountEntry::open(&name, balance),
             }
         };
-        let file = NetworkFile {
+        NetworkFile {
             difficulty: Difficulty::Zeros(1),
             limits: Limits { block_transactions: 5000, message_bytes: 4 << 20, ..Limits::default() },
             accounts: (0..accounts).map(entry).collect(),
             ..NetworkFile::demo()
-        };
-        let network = Arc::new(Network::new(&file).expect("the file keeps every rule"));
-        let parent = network.genesis;
-        Self { network, senders, parent, transactions: 0 }
+        }
     }
 
     /// The network.

@@ -28,7 +28,8 @@ Examples:
   node devnet --block-time 5 --delay 200 a difficulty that follows, and a slow network
   node devnet --transport sqs            over SQS, as AWS_PROFILE or AWS_ENDPOINT_URL_SQS says
 
-While it runs, in another terminal:
+While it runs, http://127.0.0.1:8079 shows all nodes and has buttons that stop, kill, start, cut off and
+rejoin them (--http ADDRESS, or off). In another terminal:
   watch cat devnet/blockchain0.txt       the chain as node 0 sees it
   node status --node 2 --dir devnet      node 2: its process, peers, counters
   kill -9 PROCESS; node 2 --dir devnet   node 2 catches up with the others";
