@@ -49,7 +49,8 @@ pub const TARGETS: &[Target] = &[
     Target { name: "node", run: targets::node, generate: generate::conversation },
 ];
 
-/// What no input may cause. Memory is what the whole process holds, as counted where [`PeakAlloc`] is its allocator.
+/// What no input may cause. Memory is what the whole process holds beyond what it held before the input, as counted where
+/// [`PeakAlloc`] is its allocator.
 #[derive(Debug, Clone, Copy)]
 pub struct Limits {
     /// CPU time for one input.
@@ -236,10 +237,11 @@ impl Source {
     /// Runs the target on one input.
     fn feed(&self, input: &[u8], limits: Limits, report: &mut Report) -> Result<bool, Problem> {
         PeakAlloc.reset_peak_usage();
+        let held = PeakAlloc.current_usage();
         let before = cpu();
         let result = panic::catch_unwind(|| (self.target.run)(input));
         let took = cpu() - before;
-        let live = PeakAlloc.peak_usage();
+        let live = PeakAlloc.peak_usage().saturating_sub(held);
         report.cpu_max = report.cpu_max.max(took);
         report.live_bytes_max = report.live_bytes_max.max(live);
         let taken = result.map_err(|panic| {
