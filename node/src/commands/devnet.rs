@@ -211,7 +211,9 @@ impl Devnet<'_> {
         self.watch(&mut nodes, page.as_mut())?;
 
         say!("\nstopping ...")?;
-        drop(page);
+        if let Some(page) = page {
+            page.close();
+        }
         self.rejoin()?;
         generator.end(|| self.hurry());
         let settled = self.settle(&nodes);

@@ -20,6 +20,10 @@ impl Page {
         match *self {}
     }
 
+    pub(super) fn close(self) {
+        match self {}
+    }
+
     pub(super) fn orders(&self) -> &Receiver<Asked> {
         match *self {}
     }

@@ -1,5 +1,6 @@
 //! What can be asked of a running devnet: to stop and start its nodes, to cut them off, and to give them a payment.
 //! Invariant: only the devnet's own loop carries out an order, so its processes need no lock.
+#![cfg_attr(not(feature = "http"), expect(dead_code, reason = "only a page gives orders"))]
 
 use anyhow::{Result, anyhow, bail};
 use crossbeam_channel::Sender;

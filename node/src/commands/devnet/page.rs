@@ -107,6 +107,11 @@ impl Page {
         self.server.address()
     }
 
+    /// Ends its server.
+    pub(super) fn close(self) {
+        drop(self.server);
+    }
+
     /// What is asked on it.
     pub(super) fn orders(&self) -> &Receiver<Asked> {
         &self.orders
