@@ -162,10 +162,10 @@ pub fn height(store: &Snapshot) -> Result<Height> {
 }
 
 /// A transaction as a store has it, with the height and hash of its block if it is mined.
-pub type Found = (Transaction, Option<(Height, Hash)>);
+pub(crate) type Found = (Transaction, Option<(Height, Hash)>);
 
 /// The transaction with this id, if it waits or is in a block that is not too old to be in the index.
-pub fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
+pub(crate) fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
     if let Some(height) = store.mined(id)? {
         let Some(hash) = store.path(height)? else { return Ok(None) };
         let block = store.block(&hash)?;
@@ -177,7 +177,7 @@ pub fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
 }
 
 /// What can be said of a transaction that is not found.
-pub fn unknown(store: &Snapshot) -> Result<String> {
+pub(crate) fn unknown(store: &Snapshot) -> Result<String> {
     let from = store.indexed_from()?;
     Ok(format!(
         "this transaction neither waits nor is it in a block from height {from} on; older are not indexed"

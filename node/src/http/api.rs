@@ -21,7 +21,6 @@ use crate::args::BlockRef;
 use crate::control::{self, Refused};
 use crate::exit::{self, Exit};
 use crate::query::{self, Query};
-pub(super) use crate::query::{find, unknown};
 use crate::standing;
 
 /// How many transactions an answer lists, where nothing else is asked for.

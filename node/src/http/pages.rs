@@ -17,10 +17,11 @@ use serde::Deserialize;
 use super::layout::{self, Frame};
 use super::stream::Part;
 use super::window::Window;
-use super::{Shared, api, charts, live};
+use super::{Shared, charts, live};
 use crate::args::BlockRef;
 use crate::control::{NodeStatus, PeerStatus};
 use crate::feed::View;
+use crate::standing;
 
 /// The overview's parts: their ids, titles and whether they take the whole width.
 const PARTS: [(&str, &str, bool); 8] = [
@@ -210,7 +211,7 @@ fn find(shared: &Shared, text: &str) -> Response {
         return failure(shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
     };
     if let Ok(id) = text.parse::<TxId>()
-        && matches!(api::find(&store, &id), Ok(Some(_)))
+        && standing::of(&store, &shared.site.network, Some(&shared.site.fates), &id).is_ok()
     {
         return Redirect::to(&format!("/tx/{id}")).into_response();
     }

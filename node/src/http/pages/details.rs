@@ -9,6 +9,7 @@ use axum::http::StatusCode;
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use maud::{Markup, html};
+use quarry_core::json::TransactionJson;
 use quarry_core::network::Network;
 use quarry_core::store::Store as _;
 use quarry_core::transaction::Transaction;
@@ -16,8 +17,10 @@ use quarry_core::units::{AccountId, Height, TxId};
 
 use super::{account_link, failure, page, short};
 use crate::args::BlockRef;
-use crate::http::{Shared, api};
+use crate::exit::{self, Exit};
+use crate::http::Shared;
 use crate::query;
+use crate::standing::{self, State as Standing};
 
 /// The newest blocks in which an account's transactions are looked for.
 const BLOCKS_MAX: usize = 100;
@@ -90,35 +93,48 @@ fn transaction_page(shared: &Shared, text: &str) -> Page {
         Ok(id) => id,
         Err(reason) => return Ok(Err(format!("{reason}"))),
     };
-    let Some((transaction, place)) = api::find(&store, &id)? else {
-        return Ok(Err(api::unknown(&store)?));
+    let standing = match standing::of(&store, network, Some(&shared.site.fates), &id) {
+        Err(reason) if exit::code(&reason) == Exit::NotFound => return Ok(Err(format!("{reason:#}"))),
+        standing => standing?,
     };
-    let payment = transaction.payment();
-    let height = query::height(&store)?;
+    let json =
+        standing.transaction.as_ref().map(|json| serde_json::from_str::<TransactionJson<'_>>(json.get()));
+    let transaction = json.transpose()?.map(|json| json.parse(network)).transpose()?;
     Ok(Ok(html! {
         section.wide {
             h2 { "Transaction" }
             dl.details {
                 dt { "Id" } dd { code { (id) } }
                 dt { "State" } dd {
-                    @match place {
-                        Some((at, hash)) => {
-                            "mined in block " a href={ "/block/" (hash) } { (at) } ", "
-                            (height.0.saturating_sub(at.0) + 1) " deep"
-                        },
-                        None => "waits to be mined",
+                    @if let (Some(height), Some(block)) = (standing.height, standing.block) {
+                        "mined in block " a href={ "/block/" (block) } { (height) } ", "
+                        (standing.confirmations) " deep"
+                    } @else {
+                        (standing.state.name())
+                    }
+                    @if let Some(since) = standing.since {
+                        @if standing.state == Standing::Pending { " since " } @else { " at " } (since) " UTC"
                     }
                 }
-                dt { "From" } dd { (account_link(network, &payment.from)) }
-                dt { "To" } dd { (account_link(network, &payment.to)) }
-                dt { "Amount" } dd { (payment.amount) }
-                dt { "Time" } dd { (payment.timestamp) " UTC" }
-                dt { "Signed" } dd {
-                    @if transaction.authorization().is_some() { "yes" } @else { "no: the account is open" }
+                @if let Some(reason) = &standing.reason {
+                    dt { @if standing.state == Standing::Pending { "Waits" } @else { "Reason" } } dd { (reason) }
                 }
+                @if let Some(expires) = standing.expires { dt { "Expires" } dd { (expires) " UTC" } }
+                @if let Some(transaction) = &transaction { (payment(network, transaction)) }
             }
         }
     }))
+}
+
+fn payment(network: &Network, transaction: &Transaction) -> Markup {
+    let payment = transaction.payment();
+    html! {
+        dt { "From" } dd { (account_link(network, &payment.from)) }
+        dt { "To" } dd { (account_link(network, &payment.to)) }
+        dt { "Amount" } dd { (payment.amount) }
+        dt { "Time" } dd { (payment.timestamp) " UTC" }
+        dt { "Signed" } dd { @if transaction.authorization().is_some() { "yes" } @else { "no: the account is open" } }
+    }
 }
 
 async fn account(State(shared): State<Arc<Shared>>, Path(text): Path<String>) -> Response {

@@ -144,6 +144,9 @@ fn what_is_not_there_or_not_allowed_is_said() {
     let told = site.json(&format!("/api/v1/transactions/{id}"));
     assert_eq!(told["state"], "refused");
     assert!(told["reason"].as_str().unwrap().contains("less than 10000.00"), "{told}");
+    let page = site.text(&format!("/tx/{id}"));
+    assert!(page.contains("refused at ") && page.contains("less than 10000.00"), "{page}");
+    assert_eq!(site.get(&format!("/search?q={id}")).headers()["location"], format!("/tx/{id}"));
     assert_eq!(site.json("/api/v1/status")["height"], 0, "nothing of that was taken");
 }
 
