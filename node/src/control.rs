@@ -224,6 +224,18 @@ pub struct Refused(pub String);
 #[error("the node has stopped")]
 struct Stopped;
 
+/// What a node's clients are answered from.
+pub struct Desk {
+    /// The node's network.
+    pub network: Arc<Network>,
+    /// Its store.
+    pub reader: Reader,
+    /// What it has noted of transactions.
+    pub fates: Fates,
+    /// Its run loop.
+    pub asks: Sender<Ask>,
+}
+
 /// The socket of a running node. Dropping this removes it and lets go of the store.
 #[derive(Debug)]
 pub struct Server {
@@ -241,13 +253,7 @@ struct Line {
 
 impl Server {
     /// Starts to answer on a socket. The caller holds the node's inbox, so what lies at `path` is a dead node's.
-    pub fn start(
-        path: PathBuf,
-        network: Arc<Network>,
-        reader: Reader,
-        fates: Fates,
-        asks: Sender<Ask>,
-    ) -> io::Result<Self> {
+    pub fn start(path: PathBuf, desk: Desk) -> io::Result<Self> {
         match fs::remove_file(&path) {
             Err(error) if error.kind() != io::ErrorKind::NotFound => return Err(error),
             _ => {}
@@ -260,7 +266,7 @@ impl Server {
                 if !take(&clients, stream.try_clone().ok()) {
                     return;
                 }
-                if let Err(error) = serve(&stream, &network, &reader, &fates, &asks) {
+                if let Err(error) = desk.serve(&stream) {
                     tracing::debug!("control socket: {error:#}");
                 }
                 take(&clients, None);
@@ -379,55 +385,46 @@ fn exchange(stream: &UnixStream, request: &Request, patience: Duration) -> io::R
     }
 }
 
-fn serve(
-    stream: &UnixStream,
-    network: &Arc<Network>,
-    reader: &Reader,
-    fates: &Fates,
-    asks: &Sender<Ask>,
-) -> Result<()> {
-    limit(stream, CLIENT_TIMEOUT)?;
-    let mut line = String::new();
-    BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
-    let reply = match answer(&line, network, reader, fates, asks) {
-        Ok(answer) => Reply::Done(answer),
-        Err(error) => match error.downcast::<Refused>() {
-            Ok(Refused(reason)) => Reply::Refused(reason),
-            Err(error) if error.is::<Stopped>() => return Ok(()),
-            Err(error) if exit::code(&error) == Exit::NotFound => Reply::NotFound(format!("{error:#}")),
-            Err(error) => Reply::Failed(format!("{error:#}")),
-        },
-    };
-    Ok(send_line(stream, &reply)?)
-}
+impl Desk {
+    fn serve(&self, stream: &UnixStream) -> Result<()> {
+        limit(stream, CLIENT_TIMEOUT)?;
+        let mut line = String::new();
+        BufReader::new(stream.take(REQUEST_BYTES_MAX)).read_line(&mut line)?;
+        let reply = match self.answer(&line) {
+            Ok(answer) => Reply::Done(answer),
+            Err(error) => match error.downcast::<Refused>() {
+                Ok(Refused(reason)) => Reply::Refused(reason),
+                Err(error) if error.is::<Stopped>() => return Ok(()),
+                Err(error) if exit::code(&error) == Exit::NotFound => Reply::NotFound(format!("{error:#}")),
+                Err(error) => Reply::Failed(format!("{error:#}")),
+            },
+        };
+        Ok(send_line(stream, &reply)?)
+    }
 
-fn answer(
-    line: &str,
-    network: &Arc<Network>,
-    reader: &Reader,
-    fates: &Fates,
-    asks: &Sender<Ask>,
-) -> Result<Box<RawValue>> {
-    match serde_json::from_str(line)? {
-        Request::Status => Ok(to_raw_value(&put(asks, Ask::Status)?)?),
-        Request::Submit(json) => {
-            let json: quarry_core::json::TransactionJson<'_> =
-                serde_json::from_str(json.get()).map_err(|error| Refused(error.to_string()))?;
-            let transaction = json.parse(network).map_err(|error| Refused(error.to_string()))?;
-            submit(asks, transaction)?;
-            Ok(RawValue::NULL.to_owned())
-        }
-        Request::StopMining => {
-            put(asks, Ask::StopMining)?;
-            Ok(RawValue::NULL.to_owned())
-        }
-        Request::CutOff(is_cut) => {
-            put(asks, |answer| Ask::CutOff(is_cut, answer))?;
-            Ok(RawValue::NULL.to_owned())
-        }
-        Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
-        Request::Transaction(id) => {
-            Ok(to_raw_value(&standing::of(&reader.snapshot()?, network, Some(fates), &id)?)?)
+    fn answer(&self, line: &str) -> Result<Box<RawValue>> {
+        let Self { network, reader, fates, asks } = self;
+        match serde_json::from_str(line)? {
+            Request::Status => Ok(to_raw_value(&put(asks, Ask::Status)?)?),
+            Request::Submit(json) => {
+                let json: quarry_core::json::TransactionJson<'_> =
+                    serde_json::from_str(json.get()).map_err(|error| Refused(error.to_string()))?;
+                let transaction = json.parse(network).map_err(|error| Refused(error.to_string()))?;
+                submit(asks, transaction)?;
+                Ok(RawValue::NULL.to_owned())
+            }
+            Request::StopMining => {
+                put(asks, Ask::StopMining)?;
+                Ok(RawValue::NULL.to_owned())
+            }
+            Request::CutOff(is_cut) => {
+                put(asks, |answer| Ask::CutOff(is_cut, answer))?;
+                Ok(RawValue::NULL.to_owned())
+            }
+            Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
+            Request::Transaction(id) => {
+                Ok(to_raw_value(&standing::of(&reader.snapshot()?, network, Some(fates), &id)?)?)
+            }
         }
     }
 }

@@ -88,9 +88,9 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     #[cfg(not(feature = "http"))]
     let (publisher, pages) = (None, None);
     let socket = directory.socket(id);
-    let server =
-        control::Server::start(socket.clone(), network, reader, fates.clone(), Sender::clone(&asks.0))
-            .with_context(|| format!("listening on {}", socket.display()))?;
+    let desk = control::Desk { network, reader, fates: fates.clone(), asks: Sender::clone(&asks.0) };
+    let server = control::Server::start(socket.clone(), desk)
+        .with_context(|| format!("listening on {}", socket.display()))?;
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
     let (state, leave) = (State::default(), args.leave);
     Runtime {
