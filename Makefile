@@ -25,7 +25,7 @@ deploy: ## Check what runs nodes on AWS (needs setup)
 
 HOURS ?= 1
 MINUTES ?= $(shell echo $$(($(HOURS) * 60)))
-soak: ## Simulate, kill, cut the power and fuzz for HOURS (1), with fresh SEEDs
+soak: ## Simulate, kill, cut the power and fuzz for HOURS (1) or MINUTES, from a fresh SEED
 	scripts/soak.sh $(MINUTES) $(SEED)
 
 mutants: ## Prove the simulator's checkers by bugs put into a copy of the core

@@ -35,7 +35,8 @@ tests=(cargo test --release --locked -q -p node --test it)
 while [ "$(date +%s)" -lt "$end" ]; do
     run simulator -- target/release/quarry-sim "$seed" 1000000000 --jobs "$(nproc)" --within "$turn"
     run kills QUARRY_SEED="$seed" QUARRY_KILLS=$((turn + 10)) -- "${tests[@]}" killed_nodes -- --nocapture
-    run images QUARRY_SEED="$seed" QUARRY_IMAGES=$((turn * 500)) -- "${tests[@]}" what_was_applied_survives_a_power -- --nocapture
+    run images QUARRY_SEED="$seed" QUARRY_IMAGES=$((turn * 500)) -- \
+        "${tests[@]}" what_was_applied_survives_a_power -- --nocapture
     run fuzz -- target/release/quarry-fuzz --seed "$seed" --seconds $((turn / 16 + 1))
     rounds=$((rounds + 1))
     seed=$((seed + 1000000))
@@ -43,10 +44,12 @@ done
 
 cat <<SUMMARY
 $rounds rounds in $minutes minutes; logs in $logs
-  simulator  $(awk '/ seeds from / { kept += $1; all += $3 } END { print kept + 0, "of", all + 0, "networks kept every rule" }' "$logs/simulator.log")
+  simulator  $(awk '/ seeds from / { kept += $1; all += $3 }
+    END { print kept + 0, "of", all + 0, "networks kept every rule" }' "$logs/simulator.log")
   kills      $(awk '/Tally/ { match($0, /kills: [0-9]+/); kills = substr($0, RSTART + 7, RLENGTH - 7) }
     /^test result/ { sum += kills; kills = 0 } END { print sum + 0, "of the program" }' "$logs/kills.log")
-  images     $(awk -F '|' '/^\| (commit|recovery) / { sum += $4; bad += $7 } END { print sum + 0 ", " bad + 0, "bad" }' "$logs/images.log")
+  images     $(awk -F '|' '/^\| (commit|recovery) / { sum += $4; bad += $7 }
+    END { print sum + 0 ", " bad + 0, "bad" }' "$logs/images.log")
   fuzz       $(awk -F '|' '$3 + 0 > 0 { sum += $3 } END { print sum + 0, "inputs" }' "$logs/fuzz.log")
   failures   ${#failures[@]}
 SUMMARY
