@@ -16,7 +16,7 @@ use quarry_core::units::{Hash, NodeId};
 use crate::adversary::Adversary;
 use crate::counts::Counts;
 use crate::dice::Dice;
-use crate::machine::{Input, Machine, Process};
+use crate::machine::{Input, Machine, Process, utc};
 use crate::network::{Cut, Mail, Network};
 use crate::options::{Options, SECOND_US};
 use crate::traffic::Traffic;
@@ -282,14 +282,17 @@ impl World {
 
     fn is_settled(&self) -> bool {
         // Who is fetching a chain does not mine meanwhile, and perhaps goes on after it. Of many nodes one always writes,
-        // but not what changes the chain or what waits.
+        // but not what changes the chain or what waits. Where a clock was set back, a transaction may wait that is too new
+        // for any block until it has caught up.
         let is_idle = |machine: &Machine, process: &Process| {
             let (node, store) = (&process.node, machine.disk.read());
             let is_searching = process.search.is_some() && self.is_mining_on;
             let is_durable =
                 Some(node.tip().hash) == store.tip && node.mempool().len() == store.mempool.len();
             let has_worked_off = process.inbox.len() <= 2 * usize::from(self.options.members());
-            is_durable && has_worked_off && !is_searching && node.syncing().is_none()
+            let newest = utc(self.now_us, machine.offset_us).saturating_add(self.network.limits.window_us());
+            let is_for_later = store.mempool.values().any(|it| newest < it.payment().timestamp);
+            is_durable && has_worked_off && !is_searching && !is_for_later && node.syncing().is_none()
         };
         let are_idle =
             self.machines.iter().all(|it| it.process.as_ref().is_some_and(|process| is_idle(it, process)));

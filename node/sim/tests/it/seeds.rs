@@ -88,6 +88,13 @@ fn further_seeds_of_six_hours() {
     check(further(1, 40).map(|seed| (seed, Options::lasting(seed, 6))));
 }
 
+/// The end of the faults sets a clock back. What its node took before was too new for a block by then, and was mined when
+/// the network already counted as settled.
+#[test]
+fn what_is_too_new_to_be_mined_is_waited_for() {
+    check(std::iter::once((10_019_992, Options::from_seed(10_019_992))));
+}
+
 #[test]
 fn a_seed_tells_everything() {
     let history = |seed: u64| {
