@@ -1,4 +1,4 @@
-//! Changes the difficulty in the text of a network file, and nothing else: its remarks and layout stay.
+//! Changes the line of the difficulty in the text of a network file; all other lines, with their remarks, stay.
 
 use quarry_core::network::{Difficulty, NetworkFile};
 use quarry_core::target::Bits;
