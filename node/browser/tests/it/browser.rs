@@ -93,11 +93,6 @@ impl Tab {
         self.page.goto(url).await.unwrap();
     }
 
-    /// Loads a page again, unless what was clicked is about to load one.
-    pub(crate) async fn look_again(&self, url: &str) {
-        let _ = self.page.goto(url).await;
-    }
-
     pub(crate) async fn url(&self) -> String {
         self.page.url().await.unwrap().unwrap_or_default()
     }
@@ -130,12 +125,25 @@ impl Tab {
         eventually(&what, async || self.text(selector).await.contains(text)).await;
     }
 
+    /// Waits until a selector finds something.
+    pub(crate) async fn has(&self, selector: &str) {
+        eventually(selector, async || 0 < self.count(selector).await).await;
+    }
+
     /// Clicks what a selector finds, at that place of the screen, once it is there.
     pub(crate) async fn click(&self, selector: &str) {
-        eventually(selector, async || 0 < self.count(selector).await).await;
+        self.has(selector).await;
         // Not the element's own `click`: that scrolls by a script of the page, and there may be none.
         let point = self.page.find_element(selector).await.unwrap().clickable_point().await.unwrap();
         self.page.click(point).await.unwrap();
+    }
+
+    /// Clicks something that loads a page, and waits until it is there: to go elsewhere before would take back the click.
+    pub(crate) async fn click_and_load(&self, selector: &str) {
+        self.value::<bool>("window.isBefore = true").await;
+        self.click(selector).await;
+        let is_before = async || self.value::<bool>("window.isBefore === true").await;
+        eventually(&format!("{selector} loads a page"), async || !is_before().await).await;
     }
 
     /// Types into what a selector finds, and ends with the enter key.
