@@ -6,7 +6,6 @@ set -euo pipefail
 cd "$(dirname "$0")/.."
 minutes=$1
 seed=${2:-$(date +%s)000}
-end=$(($(date +%s) + minutes * 60))
 # A turn of each part takes about as long; at least three turns of each, and none longer than five minutes.
 turn=$((minutes * 60 / 12))
 turn=$((turn < 5 ? 5 : turn > 300 ? 300 : turn))
@@ -18,6 +17,7 @@ failures=()
 
 cargo build --release --locked -p quarry-sim -p quarry-fuzz -p node
 cargo test --release --locked -p node --test it --no-run
+end=$(($(date +%s) + minutes * 60))
 
 # run NAME ENVIRONMENT... -- COMMAND...: notes a failure with what repeats it.
 run() {
@@ -32,7 +32,7 @@ run() {
 }
 tests=(cargo test --release --locked -q -p node --test it)
 
-while [ "$(date +%s)" -lt "$end" ]; do
+until [ $rounds -gt 0 ] && [ "$(date +%s)" -ge "$end" ]; do
     run simulator -- target/release/quarry-sim "$seed" 1000000000 --jobs "$(nproc)" --within "$turn"
     run kills QUARRY_SEED="$seed" QUARRY_KILLS=$((turn + 10)) -- "${tests[@]}" killed_nodes -- --nocapture
     run images QUARRY_SEED="$seed" QUARRY_IMAGES=$((turn * 500)) -- \
