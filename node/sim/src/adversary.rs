@@ -9,6 +9,7 @@ use std::collections::{BTreeMap, VecDeque};
 use std::sync::Arc;
 
 use quarry_core::block::Block;
+use quarry_core::header::Header;
 use quarry_core::memory::MemoryStore;
 use quarry_core::message::{HASHES_MAX, Message, Request, Status};
 use quarry_core::network::Network;
@@ -31,6 +32,8 @@ pub struct Adversary {
     heard: VecDeque<Arc<[u8]>>,
     /// The branch that it mines in secret, from the block after the fork on.
     secret: Vec<Arc<Block>>,
+    /// The headers that it has searched nonces for, where later ones depend on them.
+    sealed: BTreeMap<Hash, Header>,
     /// Its blocks that others may know of.
     released: BTreeMap<Hash, Arc<Block>>,
     /// The tip that it claims.
@@ -46,6 +49,8 @@ pub struct View<'a> {
     pub store: &'a MemoryStore,
     /// The true time.
     pub now: Timestamp,
+    /// How far ahead of a clock a block may be.
+    pub ahead_max_us: u64,
     /// How many honest nodes there are; their numbers come first.
     pub nodes: u16,
 }
@@ -73,6 +78,7 @@ impl Adversary {
             network: Arc::clone(network),
             heard: VecDeque::new(),
             secret: Vec::new(),
+            sealed: BTreeMap::new(),
             released: BTreeMap::new(),
             claimed: None,
             fresh: 0,

@@ -10,12 +10,14 @@ use quarry_core::units::{AccountId, Height, NodeId, TxId};
 
 use crate::counts::Counts;
 use crate::machine::{Machine, REPLY_TIMEOUT_US, utc};
-use crate::options::{SECOND_US, SKEW_SETTLED_US};
+use crate::options::SECOND_US;
 use crate::violation::{Checker, Violation};
 use crate::world::World;
 
 /// How long a network is watched for its idle rate.
 pub const IDLE_US: u64 = 30 * SECOND_US;
+/// How many block times a block takes at most on the average of some, where the difficulty follows a block time.
+const LATE_BLOCK_TIMES: u64 = 20;
 /// How long a peer that could not be synced with is left alone.
 const BACK_OFF_US: u64 = 30 * SECOND_US;
 /// The most orphans that a node may keep.
@@ -29,15 +31,14 @@ const PRUNED_MAX: u64 = 64;
 pub fn settled_within_us(world: &World) -> u64 {
     let options = &world.options;
     // Blocks of clocks that were ahead are refused until the others' clocks have caught up, and then asked for again.
-    let ahead_us = options.offset_max_us().saturating_sub(SKEW_SETTLED_US);
+    let ahead_us = options.offset_max_us().saturating_sub(options.skew_settled_us());
     let blocks = waiting(world) / u64::from(options.block_transactions);
+    // A difficulty that hostile nodes or a fast clock have raised makes blocks late until they have eased it.
+    let block_us =
+        options.block_interval_us.max(LATE_BLOCK_TIMES * u64::from(options.block_time_s) * SECOND_US);
     // What a flood has left is worked off in at most twice its time: a network at rest needs less than half of it.
     let backlog_us = 2 * world.backlog() * options.event_us();
-    600 * SECOND_US
-        + backlog_us
-        + (20 + 2 * blocks) * options.block_interval_us
-        + 4 * options.status_interval_us
-        + ahead_us
+    600 * SECOND_US + backlog_us + (20 + 2 * blocks) * block_us + 4 * options.status_interval_us + ahead_us
 }
 
 /// The chain on a disk keeps the rules, and what the disk says of it is what a plain replay says.
@@ -228,8 +229,18 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
     let steps = counts.steps - earlier.steps;
     let messages = counts.messages_total() - earlier.messages_total();
     // What waits is due once in a while, also where nobody is there to be told.
-    let most = 2 * messages + nodes * IDLE_US / SECOND_US + before.waiting.max(waiting(world));
+    let most =
+        2 * messages + nodes * (IDLE_US / SECOND_US + renewals(world)) + before.waiting.max(waiting(world));
     if steps <= most { Ok(()) } else { rest(format!("{steps} steps, but only {messages} messages at rest")) }
+}
+
+/// How often a node that mines blocks without transactions, and so always, takes a new template for the time in it.
+fn renewals(world: &World) -> u64 {
+    let block_time_us = u64::from(world.options.block_time_s) * SECOND_US;
+    match world.options.mine_empty {
+        true => (2 * IDLE_US).checked_div(block_time_us).unwrap_or(0),
+        false => 0,
+    }
 }
 
 fn waiting(world: &World) -> u64 {

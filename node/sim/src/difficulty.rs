@@ -5,17 +5,34 @@
 use num_bigint::BigUint;
 use quarry_core::header::Header;
 use quarry_core::network::Network;
+use quarry_core::units::Hash;
 
 /// How many blocks the rule looks back.
-pub const WINDOW: usize = 60;
+const WINDOW: usize = 60;
 
-/// The bits that a block with this timestamp, in microseconds, must have after `recent`: the last blocks of its branch,
-/// the newest last, from the first block on or [`WINDOW`] + 1 of them.
-pub fn next_bits(network: &Network, recent: &[Header], micros: u64) -> u32 {
-    let block_time = network.block_time_us;
-    if block_time == 0 {
-        return network.bits.0;
+/// The bits that a header must have, by its timestamp and its ancestors; none where an ancestor is missing.
+pub fn next_bits(
+    network: &Network,
+    header: &Header,
+    ancestor: impl Fn(&Hash) -> Option<Header>,
+) -> Option<u32> {
+    if network.block_time_us == 0 {
+        return Some(network.bits.0);
     }
+    let mut recent = Vec::new();
+    let mut hash = header.prev_hash;
+    while recent.len() <= WINDOW && recent.last() != Some(&network.genesis) {
+        let known = ancestor(&hash)?;
+        recent.push(known);
+        hash = known.prev_hash;
+    }
+    recent.reverse();
+    Some(after(network, &recent, header.timestamp.micros()))
+}
+
+/// The bits of a block with this timestamp, in microseconds, after the last blocks of its branch, the newest last.
+fn after(network: &Network, recent: &[Header], micros: u64) -> u32 {
+    let block_time = network.block_time_us;
     let time = |index: usize| recent[index].timestamp.micros();
     let last = recent.len() - 1;
     let (mut targets, mut weighted) = (BigUint::ZERO, BigUint::ZERO);

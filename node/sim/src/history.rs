@@ -124,7 +124,7 @@ impl History {
         let rules = [
             (header.hash() == hash, "its hash is another"),
             (header.version == 1, "version"),
-            (header.bits.0 == self.next_bits(&header), "bits"),
+            (Some(header.bits.0) == self.next_bits(&header), "bits"),
             (self.is_worked_for(hash, header.bits), "proof of work"),
             (header.index.0 == height, "height"),
             (parent.timestamp < header.timestamp, "timestamp"),
@@ -174,19 +174,9 @@ impl History {
     }
 
     /// The bits that a header must have after its ancestors.
-    fn next_bits(&self, header: &Header) -> u32 {
-        let mut recent = Vec::new();
-        let mut hash = header.prev_hash;
-        if self.network.block_time_us != 0 {
-            while recent.len() <= difficulty::WINDOW
-                && let Some(entry) = self.blocks.get(&hash)
-            {
-                recent.push(entry.block.header);
-                hash = entry.block.header.prev_hash;
-            }
-            recent.reverse();
-        }
-        difficulty::next_bits(&self.network, &recent, header.timestamp.micros())
+    fn next_bits(&self, header: &Header) -> Option<u32> {
+        let ancestor = |hash: &Hash| Some(self.blocks.get(hash)?.block.header);
+        difficulty::next_bits(&self.network, header, ancestor)
     }
 
     /// Whether a hash is below the number that the bits stand for.

@@ -8,7 +8,7 @@ use std::time::{Duration, Instant};
 use anyhow::Context;
 use clap::Parser;
 use quarry_sim::counts::Counts;
-use quarry_sim::options::Options;
+use quarry_sim::options::{Options, SECOND_US};
 use quarry_sim::run::run;
 use quarry_sim::shrink::{difference, shrink};
 use quarry_sim::violation::Violation;
@@ -48,6 +48,8 @@ struct Totals {
     seeds: u64,
     failures: u64,
     slowest: (Duration, u64),
+    /// The longest time that a network took to settle, and its seed.
+    longest: (u64, u64),
 }
 
 fn main() -> ExitCode {
@@ -78,6 +80,9 @@ fn start(arguments: &Arguments) -> anyhow::Result<u64> {
     print!("{}", totals.counts);
     let last =
         arguments.seed.saturating_add(next.load(Ordering::Relaxed).min(arguments.count)).saturating_sub(1);
+    if let (longest_us @ 1.., seed) = totals.longest {
+        println!("the last to settle, {seed}, took {} s", longest_us / SECOND_US);
+    }
     println!(
         "{} of {} seeds from {} to {last} kept every rule",
         totals.seeds - totals.failures,
@@ -113,7 +118,10 @@ fn work(arguments: &Arguments, start: Instant, next: &AtomicU64, totals: &Mutex<
         totals.seeds += 1;
         totals.slowest = totals.slowest.max((took, seed));
         match result {
-            Ok(counts) => totals.counts.add(&counts),
+            Ok(counts) => {
+                totals.longest = totals.longest.max((counts.settled_us.1, seed));
+                totals.counts.add(&counts);
+            }
             Err(_) => {
                 totals.failures += 1;
                 if arguments.first {

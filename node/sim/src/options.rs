@@ -21,9 +21,6 @@ pub const HEAD_START_US: u64 = 3600 * SECOND_US;
 /// How far ahead of a node's clock a block may be where the difficulty is fixed.
 pub const AHEAD_MAX_US: u64 = 120 * SECOND_US;
 
-/// How far clocks may be off once faults have ended: any two of them are within the rule's limit then.
-pub const SKEW_SETTLED_US: u64 = 50 * SECOND_US;
-
 /// What a simulated network is like. An interval of 0 stands for never; intervals and durations are means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -216,13 +213,14 @@ impl Options {
     pub fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
         let beat = SECOND_US * dice.pick(&[1, 1, 1, 1, 1, 1, 10, 10, 10, 150]);
-        Self::drawn(&mut dice, beat)
+        Self::drawn(&mut dice, beat).with_a_difficulty(&mut Dice::new(seed, 1))
     }
 
     /// Whatever the seed wants, at a pace that makes something happen over so many hours.
     pub fn lasting(seed: u64, hours: u64) -> Self {
         let faults_us = 3600 * SECOND_US * hours;
-        Self { faults_us, ..Self::drawn(&mut Dice::new(seed, 0), (faults_us / 150).max(SECOND_US)) }
+        let drawn = Self::drawn(&mut Dice::new(seed, 0), (faults_us / 150).max(SECOND_US));
+        Self { faults_us, ..drawn }.with_a_difficulty(&mut Dice::new(seed, 1))
     }
 
     /// Options in which things happen on the scale of a `beat`.
@@ -310,6 +308,15 @@ impl Options {
         self
     }
 
+    /// With a difficulty that follows a block time in a third of all networks: about that of all nodes at the first
+    /// difficulty, or longer, so that it has to rise. The first difficulty may be one that can become easier.
+    fn with_a_difficulty(self, dice: &mut Dice) -> Self {
+        let interval_us = self.block_interval_us * dice.pick(&[1, 2, 8]) / 2;
+        let block_time_s = u32::try_from((interval_us / SECOND_US).max(1)).expect("hours");
+        let zeros = dice.pick(&[1, 1, 2]);
+        if dice.chance(333) { Self { block_time_s, zeros, ..self } } else { self }
+    }
+
     /// The mean time that a node with much to do takes for an event: those that share a commit share its time.
     pub fn event_us(&self) -> u64 {
         self.commit_max_us / (1 + self.batch_max)
@@ -339,6 +346,11 @@ impl Options {
             0 => AHEAD_MAX_US,
             block_time_s => 3 * block_time_s * SECOND_US,
         }
+    }
+
+    /// How far clocks may be off once faults have ended: any two of them are within the rule's limit then.
+    pub fn skew_settled_us(&self) -> u64 {
+        self.ahead_max_us() / 12 * 5
     }
 
     /// How far a clock may ever be off, to either side.

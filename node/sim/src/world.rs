@@ -151,6 +151,9 @@ impl World {
             is_mining_on: true,
             pace_per_mille: 1000,
         };
+        if world.options.block_time_s != 0 {
+            world.counts.count("network with a block time");
+        }
         world.skew_clocks();
         for index in 0..world.machines.len() {
             world.start(index);

@@ -7,7 +7,6 @@ use quarry_core::message::{BlocksReply, Message, Request, headers_max};
 use quarry_core::target::Work;
 use quarry_core::units::Hash;
 
-use super::forge::sealed;
 use super::{Adversary, View};
 use crate::network::Mail;
 use crate::options::Attack;
@@ -60,7 +59,8 @@ impl Adversary {
         };
         let mut block = self.child(&parent, Vec::new());
         block.header.timestamp = view.now.max(parent.timestamp.saturating_add(1));
-        self.secret.push(Arc::new(sealed(block)));
+        let block = self.sealed(view, block);
+        self.secret.push(Arc::new(block));
         self.consider_release(view)
     }
 
@@ -115,9 +115,11 @@ impl Adversary {
         let hash = last.header.hash();
         self.released.extend(secret.iter().map(|block| (block.header.hash(), Arc::clone(block))));
         self.claimed = Some(hash);
-        let mut work = [0; 32];
-        work[16..].copy_from_slice(&(u128::from(last.header.index.0) * 16).to_be_bytes());
-        let status = self.status(hash, last.header.index.0, Work::from_be_bytes(work), false);
+        // What it claims is so, or 0 where it asks a node that does not know the fork.
+        let before = view.store.records.get(&secret[0].header.prev_hash).map(|record| record.work);
+        let own = secret.iter().map(|block| block.header.bits.target().expect("they were met").work());
+        let work = before.map_or(Work::default(), |before| own.fold(before, |sum, it| sum + it));
+        let status = self.status(hash, last.header.index.0, work, false);
         let mut mails = self.mail_all(view, &Message::Status(status));
         if self.dice.chance(500) {
             for block in secret {
@@ -132,7 +134,8 @@ impl Adversary {
         let mut parent = view.below_tip(0).header;
         let mut headers = Vec::new();
         for _ in 0..self.dice.between(1, 5) {
-            parent = sealed(self.child(&parent, Vec::new())).header;
+            let child = self.child(&parent, Vec::new());
+            parent = self.sealed(view, child).header;
             headers.push(parent);
         }
         headers

@@ -10,8 +10,9 @@ use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Hash, NodeId, Timestamp};
 
 use super::{Adversary, View};
+use crate::difficulty;
 use crate::network::Mail;
-use crate::options::{AHEAD_MAX_US, SECOND_US};
+use crate::options::SECOND_US;
 
 /// What is wrong with a block before the search for its nonce.
 const FLAWS: u64 = 7;
@@ -24,26 +25,28 @@ impl Adversary {
         let pick = self.dice.below(FLAWS + 1 + Self::BAD_PAYMENTS);
         match pick {
             0 => bad.header.version = 2,
-            1 => bad.header.bits = Bits(self.dice.pick(&[0x2020_0000, 0x2008_0000, 0x1f10_0000])),
             2 => bad.header.index = parent.index,
             3 => bad.header.index = bad.header.index.next(),
             4 => bad.transactions = self.too_many(view),
             5 => bad.header.timestamp = parent.timestamp,
-            // The root and the nonce come last.
-            6 | FLAWS => {}
+            // Bits, root and nonce come last.
+            1 | 6 | FLAWS => {}
             _ => bad.transactions = self.bad_list(view, pick - FLAWS - 1),
         }
+        bad.header.bits = self.right_bits(view, &bad.header);
         bad.header.tx_root = bad.tx_root();
-        if pick == 6 {
-            bad.header.tx_root = Hash([7; 32]);
+        match pick {
+            1 => bad.header.bits = Bits(self.dice.pick(&[0x2020_0000, 0x2008_0000, 0x1f10_0000])),
+            6 => bad.header.tx_root = Hash([7; 32]),
+            _ => {}
         }
-        bad.header = search(bad.header, pick != FLAWS);
+        bad.header = self.search(bad.header, pick != FLAWS);
         let mut blocks = vec![bad];
         // Blocks on top of it make an attempt to switch to it worth while.
         for _ in 0..self.dice.pick(&[0, 0, 2, 4]) {
             let header = blocks[blocks.len() - 1].header;
             let next = self.child(&header, Vec::new());
-            blocks.push(sealed(next));
+            blocks.push(self.sealed(view, next));
         }
         self.push_all(view, blocks)
     }
@@ -52,7 +55,7 @@ impl Adversary {
     pub(super) fn bad_times(&mut self, view: &View<'_>) -> Vec<Mail> {
         let parent = view.below_tip(self.dice.below(2)).header;
         let mut block = self.child(&parent, Vec::new());
-        let limit = view.now.saturating_add(AHEAD_MAX_US);
+        let limit = view.now.saturating_add(view.ahead_max_us);
         block.header.timestamp = match self.dice.below(7) {
             0 => parent.timestamp,
             1 => parent.timestamp.saturating_sub(1),
@@ -62,7 +65,7 @@ impl Adversary {
             5 => limit.saturating_add(3600 * SECOND_US),
             _ => Timestamp::MAX,
         };
-        let block = sealed(block);
+        let block = self.sealed(view, block);
         self.push_all(view, vec![block])
     }
 
@@ -73,7 +76,9 @@ impl Adversary {
         for _ in 0..count {
             let mut header = view.below_tip(0).header;
             header.prev_hash = Hash::of(&[&self.dice.number().to_be_bytes()]);
-            let orphan = sealed(Block { header, extra_nonce: 0, transactions: Vec::new() });
+            let mut orphan = Block { header, extra_nonce: 0, transactions: Vec::new() };
+            orphan.header.tx_root = orphan.tx_root();
+            orphan.header = self.search(orphan.header, true);
             mails.extend(self.push_all(view, vec![orphan]));
         }
         mails
@@ -106,19 +111,30 @@ impl Adversary {
         }
         mails
     }
-}
 
-/// The block with its root and proof of work.
-pub(super) fn sealed(mut block: Block) -> Block {
-    block.header.tx_root = block.tx_root();
-    block.header = search(block.header, true);
-    block
-}
+    /// The block with its bits, its root and proof of work.
+    pub(super) fn sealed(&mut self, view: &View<'_>, mut block: Block) -> Block {
+        block.header.bits = self.right_bits(view, &block.header);
+        block.header.tx_root = block.tx_root();
+        block.header = self.search(block.header, true);
+        block
+    }
 
-/// The header with the first nonce whose hash is below the target, or is not.
-fn search(mut header: Header, wants_hit: bool) -> Header {
-    let target = header.bits.target().expect("these bits have a target");
-    let is_hit = |nonce: &u64| target.is_met_by(&Header { nonce: *nonce, ..header }.hash()) == wants_hit;
-    header.nonce = (0..).find(is_hit).expect("some nonce does");
-    header
+    /// The bits that a header must have, or any where that cannot be known.
+    fn right_bits(&self, view: &View<'_>, header: &Header) -> Bits {
+        let stored = |hash: &Hash| Some(view.store.records.get(hash)?.header);
+        let ancestor = |hash: &Hash| self.sealed.get(hash).copied().or_else(|| stored(hash));
+        difficulty::next_bits(&self.network, header, ancestor).map_or(self.network.bits, Bits)
+    }
+
+    /// The header with the first nonce whose hash is below the target, or is not.
+    fn search(&mut self, mut header: Header, wants_hit: bool) -> Header {
+        let target = header.bits.target().expect("these bits have a target");
+        let is_hit = |nonce: &u64| target.is_met_by(&Header { nonce: *nonce, ..header }.hash()) == wants_hit;
+        header.nonce = (0..).find(is_hit).expect("some nonce does");
+        if self.network.block_time_us != 0 {
+            self.sealed.insert(header.hash(), header);
+        }
+        header
+    }
 }

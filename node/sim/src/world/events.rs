@@ -213,14 +213,19 @@ impl World {
 
     /// The mean time that a node searches for a block of such bits.
     fn search_us(&self, node: NodeId, bits: Bits) -> u64 {
-        let first_us = u128::from(self.options.node_interval_us(node.0));
-        let hashes = |bits: Bits| match self.options.block_time_s {
-            0 => 1,
-            _ => u128::try_from(difficulty::work(bits.0)).expect("some thousands of hashes"),
-        };
-        let mean_us = first_us * hashes(bits) * 1000 / hashes(self.network.bits);
-        let paced_us = mean_us.checked_div(u128::from(self.pace_per_mille)).unwrap_or(u128::MAX);
+        let mean_us = u128::from(self.searched_us(self.options.node_interval_us(node.0), bits));
+        let paced_us = (1000 * mean_us).checked_div(u128::from(self.pace_per_mille)).unwrap_or(u128::MAX);
         u64::try_from(paced_us).unwrap_or(NEVER_US).min(NEVER_US)
+    }
+
+    /// The mean time of a search for such bits by who searches so long for the network's first.
+    pub(super) fn searched_us(&self, first_us: u64, bits: Bits) -> u64 {
+        if self.options.block_time_s == 0 {
+            return first_us;
+        }
+        let hashes = |bits: Bits| u128::try_from(difficulty::work(bits.0)).expect("some thousands of hashes");
+        let mean_us = u128::from(first_us) * hashes(bits) / hashes(self.network.bits);
+        u64::try_from(mean_us).unwrap_or(NEVER_US)
     }
 
     /// Counts a notice, and notes what no honest node gives cause to.
@@ -240,6 +245,8 @@ impl World {
             Notice::MessageRefused { from, .. } | Notice::SenderMismatch { from, .. } => Some(*from),
             Notice::TooManyRequests(from) => Some(Some(*from)),
             Notice::BlockRefused { error, .. } if is_far_ahead(error) => None,
+            // Who was cut off long does not know how much better the others' chain has become.
+            Notice::BlockRefused { error: BlockError::TooLittleWork(_), .. } => None,
             Notice::BlockRefused { from, .. } => Some(*from),
             Notice::SyncFailed { reason: SyncFailure::Refused(error), .. } if is_far_ahead(error) => None,
             Notice::SyncFailed { peer, reason: SyncFailure::Refused(_) | SyncFailure::TooLong(_) } => {

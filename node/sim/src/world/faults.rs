@@ -12,7 +12,7 @@ use crate::adversary::{Adversary, View};
 use crate::dice::Dice;
 use crate::machine::{Input, utc};
 use crate::network::{Cut, Mail};
-use crate::options::{Options, SECOND_US, SKEW_SETTLED_US};
+use crate::options::{Options, SECOND_US};
 
 /// How much of the time between two restores a backup is old, at most, in thousandths.
 const BACKUP_AGE_PER_MILLE: u64 = 800;
@@ -59,10 +59,13 @@ impl World {
         self.faults.dooms.fill(None);
         self.faults.absent_until_us.fill(0);
         self.wires.calm_down();
-        self.options.block_interval_us = self.options.block_interval_us.min(BLOCK_SETTLED_US);
+        // Where the difficulty follows a block time, more pace would only raise it.
+        if self.options.block_time_s == 0 {
+            self.options.block_interval_us = self.options.block_interval_us.min(BLOCK_SETTLED_US);
+        }
         self.join();
+        let limit = i64::try_from(self.options.skew_settled_us()).expect("a day");
         for index in 0..self.machines.len() {
-            let limit = i64::try_from(SKEW_SETTLED_US).expect("a minute");
             let offset_us = &mut self.machines[index].offset_us;
             *offset_us = (*offset_us).clamp(-limit, limit);
             self.enter(index);
@@ -120,16 +123,25 @@ impl World {
 
     pub(super) fn plan_attack(&mut self, index: usize) {
         if self.options.attack_interval_us != 0 {
-            let wait_us = self.faults.attacks.wait_us(self.options.attack_interval_us);
+            let mean_us = self.harder_us(self.options.attack_interval_us);
+            let wait_us = self.faults.attacks.wait_us(mean_us);
             self.plan(self.now_us + wait_us, Doing::Attack(index));
         }
     }
 
     pub(super) fn plan_attack_hit(&mut self, index: usize) {
         if self.options.attack_block_interval_us != 0 {
-            let wait_us = self.faults.attacks.wait_us(self.options.attack_block_interval_us);
+            let mean_us = self.harder_us(self.options.attack_block_interval_us);
+            let wait_us = self.faults.attacks.wait_us(mean_us);
             self.plan(self.now_us + wait_us, Doing::AttackHit(index));
         }
+    }
+
+    /// How long that takes at the difficulty of today which takes so long at the first: hostile nodes have to search, too.
+    fn harder_us(&self, first_us: u64) -> u64 {
+        let store = self.machines[0].disk.read();
+        let tip = store.tip.map(|tip| store.blocks[&tip].header.bits);
+        self.searched_us(first_us, tip.unwrap_or(self.network.bits)).max(first_us)
     }
 
     pub(super) fn fault(&mut self, fault: Fault) {
@@ -216,7 +228,8 @@ impl World {
         let victims = self.machines.len() as u64;
         let victim = usize::try_from(self.faults.attacks.below(victims)).expect("an index");
         let store = self.machines[victim].disk.read();
-        let view = View { store: &store, now: utc(self.now_us, 0), nodes: self.options.nodes };
+        let (now, ahead_max_us) = (utc(self.now_us, 0), self.options.ahead_max_us());
+        let view = View { store: &store, now, ahead_max_us, nodes: self.options.nodes };
         let mails = act(&mut self.adversaries[index], &view);
         drop(store);
         for mail in mails {

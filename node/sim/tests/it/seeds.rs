@@ -39,6 +39,7 @@ fn check_known(seeds: std::ops::Range<u64>) {
         ("steps of a clock", event("clock stepped")),
         ("nodes that left", event("node left")),
         ("attacks", event("attacks")),
+        ("networks with a block time", event("network with a block time")),
         ("redeliveries", counts.redeliveries),
         ("doubled messages", counts.doubled),
         ("lost messages", counts.lost),
