@@ -44,7 +44,8 @@ pub struct Options {
     pub mine: bool,
     /// Whether it mines blocks without transactions.
     pub mine_empty: bool,
-    /// Makes its nonces unlike those of other nodes and of its own earlier runs.
+    /// Makes its nonces and draws unlike those of other nodes and of its own earlier runs. It stays a secret: who knows it
+    /// knows whom the node will tell of its next block.
     pub seed: u64,
     /// How often it tells its peers where it stands while its tip moves, in microseconds.
     pub status_interval_us: u64,
@@ -74,6 +75,9 @@ pub struct Node<S> {
     reannounce: bool,
     relay: Relay,
     mining: Mining,
+    /// Where its nonces begin, and its search for a block; both are seen by others.
+    first_nonce: u64,
+    extra_nonce: u64,
     nonces: u64,
     /// Whom to tell.
     draws: ChaCha8Rng,
@@ -135,6 +139,7 @@ impl<S: Store> Node<S> {
         let outbox: BTreeMap<_, _> = store.outbox()?.into_iter().collect();
         let outbox_next = outbox.last_key_value().map_or(0, |(number, _)| number + 1);
         let relay = Relay::new(options.relay_window_us, options.seed);
+        let [first_nonce, extra_nonce] = public_starts(options.seed);
         let mut node = Self {
             network,
             status_due_us: now.elapsed_us + options.status_interval_us,
@@ -153,6 +158,8 @@ impl<S: Store> Node<S> {
             reannounce: true,
             relay,
             mining: Mining::default(),
+            first_nonce,
+            extra_nonce,
             nonces: 0,
         };
         let waiting: Vec<_> = node.mempool.iter().map(|it| it.id()).collect();
@@ -185,8 +192,8 @@ impl<S: Store> Node<S> {
             Event::Tick => {}
             Event::Stopping => {
                 let message = Message::Bye { from: self.options.id, nonce: self.fresh_nonce() };
-                let audience = self.audience();
-                self.send_all(audience, &message, None, effects);
+                let listening = self.peers.listening();
+                self.send_all(listening, &message, None, effects);
                 return Ok(());
             }
         }
@@ -317,7 +324,7 @@ impl<S: Store> Node<S> {
     }
 
     fn last_nonce(&self) -> u64 {
-        self.options.seed.wrapping_add(self.nonces)
+        self.first_nonce.wrapping_add(self.nonces)
     }
 
     fn send(&self, to: NodeId, message: &Message, effects: &mut Vec<Effect>) {
@@ -341,4 +348,12 @@ impl<S: Store> Node<S> {
     fn overlay(&self) -> Overlay<'_> {
         Overlay::new(&self.store, &self.pending)
     }
+}
+
+/// Two numbers that follow from a seed and do not give it away.
+fn public_starts(seed: u64) -> [u64; 2] {
+    let digest = Hash::of(&[b"quarry nonces\0", &seed.to_be_bytes()]).0;
+    let number =
+        |start: usize| digest[start..start + 8].iter().fold(0, |sum, byte| sum << 8 | u64::from(*byte));
+    [number(0), number(8)]
 }

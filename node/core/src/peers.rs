@@ -22,14 +22,16 @@ pub const PARK_ROUNDS: u32 = 6;
 pub const PARK_AFTER_US: u64 = 30_000_000;
 /// How often a parked peer is asked whether it is back, at most.
 pub const PROBE_INTERVAL_US: u64 = 60_000_000;
+/// How many parked peers are asked that in one round, at most: the queues of nodes long gone may be many.
+pub const PROBES_MAX: usize = 16;
+/// How many more peers are asked in one round for those that have not answered, at most.
+pub const REPLACEMENTS_MAX: usize = 16;
 const MINUTE_US: u64 = 60_000_000;
 
 /// The other nodes.
 #[derive(Debug)]
 pub struct Peers {
     all: BTreeMap<NodeId, Peer>,
-    /// How many of them the transport has listed.
-    listed: usize,
     /// Whose turn it was last to be asked for a reply.
     turn: Option<NodeId>,
 }
@@ -157,7 +159,7 @@ impl RoundTrip {
 impl Peers {
     /// None yet; the turn begins after the node's own number, so that not all nodes ask the same ones at once.
     pub fn new(own: NodeId) -> Self {
-        Self { all: BTreeMap::new(), listed: 0, turn: Some(own) }
+        Self { all: BTreeMap::new(), turn: Some(own) }
     }
 
     /// All of them by number.
@@ -165,9 +167,9 @@ impl Peers {
         self.all.iter().map(|(id, peer)| (*id, peer))
     }
 
-    /// How many of them the transport has listed, which strangers cannot change.
+    /// How many of those that something is sent to the transport has listed, which strangers cannot change.
     pub fn listed(&self) -> usize {
-        self.listed
+        self.all.values().filter(|peer| peer.is_listed && peer.liveness != Liveness::Parked).count()
     }
 
     /// Their numbers.
@@ -199,7 +201,6 @@ impl Peers {
                 joined.push(*id);
             }
         }
-        self.listed = self.all.len();
         (joined, gone)
     }
 
@@ -242,15 +243,9 @@ impl Peers {
         let listening = self.listening();
         let is_next = |id: &&NodeId| self.turn.is_none_or(|turn| turn < **id);
         self.turn = listening.iter().find(is_next).or(listening.first()).copied();
-        let mut due = Vec::new();
-        for (id, peer) in &mut self.all {
-            if peer.liveness == Liveness::Parked {
-                if PROBE_INTERVAL_US <= elapsed_us.saturating_sub(peer.probed_us) {
-                    peer.probed_us = elapsed_us;
-                    due.push((*id, Due::Ask));
-                }
-                continue;
-            }
+        let mut due = self.probes(elapsed_us, PROBES_MAX);
+        let listening = self.all.iter_mut().filter(|(_, peer)| peer.liveness != Liveness::Parked);
+        for (id, peer) in listening {
             let is_in_turn = self.turn == Some(*id);
             let otherwise = if is_in_turn { Due::Ask } else { Due::Tell };
             due.push((*id, peer.silent_round(elapsed_us).unwrap_or(otherwise)));
@@ -260,25 +255,20 @@ impl Peers {
     }
 
     /// Counts a round in which only the next few peers in turn are asked where they stand, besides those who were and
-    /// have been silent since. Silence counts from the first question, as nobody tells everybody anything.
+    /// have been silent since, and one that is parked. Silence counts from the first question, as nobody tells everybody
+    /// anything. For each that has been silent another is asked: so a node among many dead ones soon finds the others.
     pub fn exchanges(&mut self, elapsed_us: u64, count: usize) -> Vec<(NodeId, Due)> {
-        let ids = self.ids();
-        let next = ids.partition_point(|id| self.turn.is_some_and(|turn| *id <= turn));
-        let in_turn: Vec<_> = ids.iter().cycle().skip(next).take(count.min(ids.len())).copied().collect();
+        let listening = || self.all.iter().filter(|(_, peer)| peer.liveness != Liveness::Parked);
+        let rested: Vec<_> =
+            listening().filter(|(_, peer)| peer.silent_rounds == 0).map(|(id, _)| *id).collect();
+        let count = count + (listening().count() - rested.len()).min(REPLACEMENTS_MAX);
+        let next = rested.partition_point(|id| self.turn.is_some_and(|turn| *id <= turn));
+        let in_turn: Vec<_> =
+            rested.iter().cycle().skip(next).take(count.min(rested.len())).copied().collect();
         self.turn = in_turn.last().copied().or(self.turn);
-        let mut due = Vec::new();
-        for (id, peer) in &mut self.all {
-            let is_in_turn = in_turn.contains(id);
-            if peer.liveness == Liveness::Parked {
-                if is_in_turn && PROBE_INTERVAL_US <= elapsed_us.saturating_sub(peer.probed_us) {
-                    peer.probed_us = elapsed_us;
-                    due.push((*id, Due::Ask));
-                }
-                continue;
-            }
-            if peer.silent_rounds == 0 && !is_in_turn {
-                continue;
-            }
+        let mut due = self.probes(elapsed_us, 1);
+        let listening = self.all.iter_mut().filter(|(_, peer)| peer.liveness != Liveness::Parked);
+        for (id, peer) in listening.filter(|(id, peer)| 0 < peer.silent_rounds || in_turn.contains(id)) {
             if peer.silent_rounds == 0 {
                 peer.silent_since_us = elapsed_us;
             }
@@ -286,6 +276,23 @@ impl Peers {
         }
         self.forget_unlisted();
         due
+    }
+
+    /// The parked peers to ask whether they are back: of those for whom it is time, the ones who were asked longest ago.
+    fn probes(&mut self, elapsed_us: u64, count_max: usize) -> Vec<(NodeId, Due)> {
+        let is_due = |peer: &Peer| {
+            peer.liveness == Liveness::Parked
+                && PROBE_INTERVAL_US <= elapsed_us.saturating_sub(peer.probed_us)
+        };
+        let mut parked: Vec<_> = self.all.iter_mut().filter(|(_, peer)| is_due(peer)).collect();
+        parked.sort_by_key(|(_, peer)| peer.probed_us);
+        let probed = parked.into_iter().take(count_max);
+        probed
+            .map(|(id, peer)| {
+                peer.probed_us = elapsed_us;
+                (*id, Due::Ask)
+            })
+            .collect()
     }
 
     /// Who was never on the transport's list is not there to come back.

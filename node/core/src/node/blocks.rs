@@ -41,7 +41,7 @@ impl<S: Store> Node<S> {
                 Ok(()) => {
                     let before = self.tip.hash;
                     drop(self.accept(now, from, block, effects)?);
-                    return self.pass_on(&before, effects);
+                    return self.pass_on(now, &before, effects);
                 }
                 Err(error) => error,
             },
@@ -241,7 +241,7 @@ impl<S: Store> Node<S> {
         let overlay = self.overlay();
         let parts =
             Parts { tip: &self.tip, mempool: &self.mempool, overlay: &overlay, network: &self.network };
-        let template = Template::assemble(id, options.seed, options.miner, now.utc, &parts)?;
+        let template = Template::assemble(id, self.extra_nonce, options.miner, now.utc, &parts)?;
         self.mining.outdated = false;
         self.mining.assembled_us = Some(now.elapsed_us);
         self.mining.scanned = u64::try_from(template.scanned).unwrap_or(u64::MAX);

@@ -1,18 +1,18 @@
 //! To whom a node sends what everybody is to hear.
 //!
 //! Where there are few peers, whoever has news tells all of them: everybody hears it at once, and once. What that costs
-//! grows with the square of their number, as all have something to say. So where there are more than
-//! [`Options::mesh_max`](super::Options::mesh_max) a node tells as many as the logarithm of their number, drawn afresh
-//! each time, and each of these does the same when it hears it first. Of n nodes some n^-0.44 hear nothing of a message;
-//! what they miss of the chain they learn from the statuses that each node exchanges with two others in turn.
-//! Invariant: with more peers than that no message makes a node send more than [`fan_out`] others.
+//! grows with the square of their number, as all have something to say. So where more than
+//! [`Options::mesh_max`](super::Options::mesh_max) listen, a node tells as many as the logarithm of their number, drawn
+//! afresh each time, and each of these does the same when it hears it first. Of n nodes some n^-0.44 hear nothing of a
+//! message; what they miss of the chain they learn from the statuses that each node exchanges with two others in turn.
+//! Invariant: with more peers than that no news is sent to more than [`fan_out`] others.
 
 use alloc::vec::Vec;
 
 use rand_chacha::rand_core::Rng;
 
 use super::Node;
-use crate::effect::Effect;
+use crate::effect::{Effect, Now};
 use crate::message::Message;
 use crate::store::{Store, StoreError};
 use crate::units::{Hash, NodeId};
@@ -21,9 +21,12 @@ use crate::units::{Hash, NodeId};
 pub const MESH_MAX: usize = 16;
 /// How many peers a node exchanges statuses with at a time where it does not tell all.
 pub const EXCHANGES: usize = 2;
+/// How old a block may be by its timestamp to be news: a node that has been away finds older ones in its inbox.
+const NEWS_AGE_MAX_US: u64 = 300_000_000;
 
 impl<S: Store> Node<S> {
-    /// Whether there are so few peers that each is told by whoever has news.
+    /// Whether so few peers listen that each is told by whoever has news. The queues of nodes long gone do not count, or
+    /// the few that are left would tell each other too little.
     pub(super) fn is_mesh(&self) -> bool {
         self.peers.listed() <= self.options.mesh_max
     }
@@ -50,8 +53,14 @@ impl<S: Store> Node<S> {
     }
 
     /// Sends the tip on if a peer's message has just moved it, where its finder has not told everybody.
-    pub(super) fn pass_on(&mut self, before: &Hash, effects: &mut Vec<Effect>) -> Result<(), StoreError> {
-        if self.tip.hash == *before || self.is_mesh() {
+    pub(super) fn pass_on(
+        &mut self,
+        now: Now,
+        before: &Hash,
+        effects: &mut Vec<Effect>,
+    ) -> Result<(), StoreError> {
+        let is_news = now.utc <= self.tip.header.timestamp.saturating_add(NEWS_AGE_MAX_US);
+        if self.tip.hash == *before || !is_news || self.is_mesh() {
             return Ok(());
         }
         let Some(block) = self.overlay().block(&self.tip.hash)? else { return Ok(()) };

@@ -222,3 +222,39 @@ fn the_difficulty_follows_the_hash_rate() {
         assert!((100.0..600.0).contains(&slow), "256: {slow}");
     });
 }
+
+/// For how many of these seconds the tips of the first nodes differed.
+fn seconds_apart(world: &mut World, live: usize, seconds: u64) -> usize {
+    let is_apart = |_: &u64| {
+        world.run_for(SECOND_US);
+        (1..live).any(|index| tip(world, index) != tip(world, 0))
+    };
+    (0..seconds).filter(is_apart).count()
+}
+
+/// Queues outlive their nodes. Where most of those on the list are read by nobody, telling the logarithm of their number
+/// would reach nobody, so the few that are left find each other and tell each other all.
+#[test]
+fn few_who_are_left_of_many_hear_each_other_at_once() {
+    for (nodes, live) in [(20, 4), (60, 4), (60, 10), (100, 20)] {
+        let options = Options {
+            nodes,
+            mine_empty: true,
+            block_interval_us: MINUTE_US * live as u64 / u64::from(nodes),
+            status_interval_max_us: 300 * SECOND_US,
+            delay_min_us: 20_000,
+            delay_max_us: 300_000,
+            ..Options::calm()
+        };
+        let mut world = World::new(1, options);
+        for index in live..usize::from(nodes) {
+            world.crash(index);
+        }
+        world.run_for(10 * MINUTE_US);
+        let apart = seconds_apart(&mut world, live, 3600);
+        assert!(30 < height(&world, 0) && apart < 180, "{live} of {nodes}: {apart} s of 3600");
+        world.end_mining();
+        world.run_for(MINUTE_US);
+        assert_eq!(seconds_apart(&mut world, live, 1), 0);
+    }
+}
