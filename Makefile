@@ -1,12 +1,12 @@
 # Every way to build, check and measure the project; `make` alone lists them.
 
-.PHONY: help test setup fmt lint unit deploy deny bench soak mutants
+.PHONY: help test setup fmt lint unit fresh deploy deny bench soak mutants
 CARGO ?= cargo
 
 help: ## List these recipes
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-test: setup fmt lint unit deploy ## Install what the tests need, then run every check
+test: setup fmt lint unit fresh deploy ## Install what the tests need, then run every check
 
 setup: ## Install what the build and the tests need
 	@scripts/setup.sh
@@ -19,6 +19,10 @@ lint: ## Check with clippy, warnings refused
 
 unit: ## Build and run all tests
 	$(CARGO) test --workspace --locked
+
+SEED ?= $(shell date +%s)000
+fresh: ## Simulate 500 networks for six virtual hours each, from a fresh SEED that is printed
+	$(CARGO) run --locked -q -p quarry-sim -- $(SEED) 500 --hours 6 --jobs $$(nproc)
 
 deploy: ## Check what runs nodes on AWS (needs setup)
 	target/python/bin/python -B -m pytest -q -p no:cacheprovider deploy/tests
