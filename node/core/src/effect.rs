@@ -185,6 +185,9 @@ pub enum SyncFailure {
     /// No reply in time.
     #[error("no reply in time")]
     TimedOut,
+    /// Its replies come in time, but with so little that another peer is to be asked.
+    #[error("it is slow, and another claims as much")]
+    TooSlow,
     /// The chain turned out no better than our own.
     #[error("its chain is not better than ours")]
     NoBetter,

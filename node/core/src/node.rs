@@ -209,8 +209,9 @@ impl<S: Store> Node<S> {
     /// When [`Event::Tick`] is due if nothing else happens, by [`Now::elapsed_us`].
     pub fn deadline(&self) -> u64 {
         let sync = self.sync.as_ref().map(|sync| sync.deadline_us);
+        let review = self.sync.as_ref().and_then(|sync| sync.review_us);
         let relay = self.relay.order.first().map(|(due, _)| *due);
-        let times = [Some(self.status_due_us), sync, relay, self.template_due()];
+        let times = [Some(self.status_due_us), sync, review, relay, self.template_due()];
         times.into_iter().flatten().min().expect("the status is always due some time")
     }
 

@@ -63,6 +63,8 @@ pub struct Peer {
     /// Before when it is not sent again what it has missed.
     fed_until_us: u64,
     sync_after_us: u64,
+    /// How often another was asked for its chain because it was too slow.
+    times_too_slow: u32,
     minute_start_us: u64,
     requests: u32,
 }
@@ -348,6 +350,26 @@ impl Peers {
         }
     }
 
+    /// Notes that a sync with the peer has ended well. Its next claim is believed, but others come first, or a peer
+    /// that gives its chain in slices, each of them a sync, would keep them out.
+    pub fn synced(&mut self, id: NodeId, elapsed_us: u64) {
+        if let Some(peer) = self.all.get_mut(&id) {
+            peer.sync_after_us = elapsed_us;
+        }
+    }
+
+    /// Notes that the peer was too slow with its chain.
+    pub fn too_slow(&mut self, id: NodeId) {
+        if let Some(peer) = self.all.get_mut(&id) {
+            peer.times_too_slow = peer.times_too_slow.saturating_add(1);
+        }
+    }
+
+    /// How often that was.
+    pub fn times_too_slow(&self, id: NodeId) -> u32 {
+        self.all.get(&id).map_or(0, |peer| peer.times_too_slow)
+    }
+
     /// Whether the peer may be asked for its chain.
     pub fn is_syncable(&self, id: NodeId, elapsed_us: u64) -> bool {
         self.all.get(&id).is_some_and(|peer| peer.sync_after_us <= elapsed_us)
@@ -360,16 +382,26 @@ impl Peers {
     }
 
     /// The peer to fetch a better chain than that of `tip` from: of those that listen, claim one and are not left alone,
-    /// the one whose last failure is longest ago, so that peers whose claims come to nothing cannot keep out the others;
+    /// the one whose last sync is longest ago, so that peers whose claims come to nothing cannot keep out the others;
     /// of equals the one that claims most.
     pub fn best(&self, tip: &Tip, elapsed_us: u64) -> Option<NodeId> {
+        let ahead = self.ahead(tip, elapsed_us);
+        let preferred = ahead.max_by_key(|(_, peer, claim)| (Reverse(peer.sync_after_us), claim.work))?;
+        Some(preferred.0)
+    }
+
+    /// Whether a better chain than that of `tip`, with at least so much work, can be fetched from another peer.
+    pub fn has_other(&self, id: NodeId, work: Work, tip: &Tip, elapsed_us: u64) -> bool {
+        self.ahead(tip, elapsed_us).any(|(other, _, claim)| other != id && work <= claim.work)
+    }
+
+    /// Those that listen, claim a better chain than that of `tip` and are not left alone.
+    fn ahead(&self, tip: &Tip, elapsed_us: u64) -> impl Iterator<Item = (NodeId, &Peer, Claim)> {
         let is_candidate =
-            |peer: &Peer| peer.liveness != Liveness::Parked && peer.sync_after_us <= elapsed_us;
-        let candidates = self.all.iter().filter(|(_, peer)| is_candidate(peer));
-        let claims = candidates.filter_map(|(id, peer)| Some((peer.claim?, peer.sync_after_us, *id)));
-        let better = claims.filter(|(claim, ..)| is_better(claim.work, &claim.tip, tip));
-        let preferred = better.max_by_key(|(claim, failed_us, _)| (Reverse(*failed_us), claim.work));
-        preferred.map(|(.., id)| id)
+            move |peer: &Peer| peer.liveness != Liveness::Parked && peer.sync_after_us <= elapsed_us;
+        let candidates = self.all.iter().filter(move |(_, peer)| is_candidate(peer));
+        let claims = candidates.filter_map(|(id, peer)| Some((*id, peer, peer.claim?)));
+        claims.filter(|(.., claim)| is_better(claim.work, &claim.tip, tip))
     }
 
     /// Counts a request; `false` where the peer has asked too much lately, or there are too many like it.

@@ -1,5 +1,6 @@
 //! Fetching a peer's better chain: headers first, then, once they prove more work than our own, the blocks.
-//! Invariant: each reply moves on by at least one header or block, or the sync ends; so it cannot go in circles.
+//! Invariant: each reply moves on by at least one header or block, or the sync ends; so it cannot go in circles. Nor
+//! can a peer that is slow keep others waiting: its pace is looked at from time to time.
 
 use alloc::collections::VecDeque;
 use alloc::vec::Vec;
@@ -19,6 +20,10 @@ use crate::units::{Hash, Height, NodeId, Timestamp};
 const WINDOW: usize = 10_000;
 /// How many unknown headers are followed, at 32 bytes each, in the hope that the chain turns out better.
 pub const SYNC_HEADERS_MAX: usize = 4_000_000;
+/// How often the pace of a sync is looked at while blocks are fetched.
+pub const PACE_US: u64 = 30_000_000;
+/// How many blocks a peer sends in that time at least where another claims as much: a full one in two seconds.
+const PACE_BLOCKS_MIN: usize = HASHES_MAX / 8;
 
 /// One peer's chain being fetched.
 #[derive(Debug)]
@@ -29,6 +34,10 @@ pub struct Sync {
     pub nonce: u64,
     /// When to stop waiting for it.
     pub deadline_us: u64,
+    /// When to look at the pace next; `None` until the request that begins with the headers or with their blocks.
+    pub review_us: Option<u64>,
+    /// How many blocks have come since the last look.
+    arrived: usize,
     last: Option<Link>,
     /// The blocks up to the last header, as far as the difficulty of the next depends on them.
     window: Window,
@@ -59,14 +68,35 @@ pub enum Next {
 impl Sync {
     /// A sync that has not asked for anything yet.
     pub fn new(peer: NodeId) -> Self {
-        let unknown = VecDeque::new();
-        let window = Window::default();
-        Self { peer, nonce: 0, deadline_us: 0, last: None, window, unknown, more: true, fetching: false }
+        Self {
+            peer,
+            nonce: 0,
+            deadline_us: 0,
+            review_us: None,
+            arrived: 0,
+            last: None,
+            window: Window::default(),
+            unknown: VecDeque::new(),
+            more: true,
+            fetching: false,
+        }
     }
 
     /// Whether the peer's headers have proven that its chain is better, so that its blocks are being fetched.
     pub fn is_fetching(&self) -> bool {
         self.fetching
+    }
+
+    /// The work of the chain as far as its headers have proven it.
+    pub fn proven(&self) -> Work {
+        self.last.map_or_else(Work::default, |last| last.work)
+    }
+
+    /// Looks at the pace, and again at `next_us`; answers whether another peer should be asked if one claims as much.
+    /// Headers have no pace to keep: a full reply of them costs little, so only an end of them counts.
+    pub fn review(&mut self, next_us: u64) -> bool {
+        self.review_us = Some(next_us);
+        core::mem::take(&mut self.arrived) < PACE_BLOCKS_MIN
     }
 
     /// Takes a reply with headers.
@@ -93,6 +123,7 @@ impl Sync {
         Ok(match better {
             true if !more || WINDOW <= self.unknown.len() => {
                 self.fetching = true;
+                (self.review_us, self.arrived) = (None, 0);
                 Ok(self.wanted())
             }
             false if !more => Err(SyncFailure::NoBetter),
@@ -104,6 +135,7 @@ impl Sync {
     /// Takes a block that a reply holds; an error where it is not the one that is due.
     pub fn block(&mut self, hash: &Hash) -> Result<(), SyncFailure> {
         if self.fetching && self.unknown.pop_front() == Some(*hash) {
+            self.arrived += 1;
             Ok(())
         } else {
             Err(SyncFailure::Incoherent)
@@ -119,6 +151,7 @@ impl Sync {
             return Next::Finished;
         }
         self.fetching = false;
+        (self.review_us, self.arrived) = (None, 0);
         Next::Headers(self.last.map(|last| last.hash))
     }
 

@@ -9,11 +9,16 @@ use crate::header::Header;
 use crate::message::{BlocksReply, HASHES_MAX, Message, Request, headers_max};
 use crate::rules::check_block;
 use crate::store::{Store, StoreError};
-use crate::sync::{self, Next, Sync};
+use crate::sync::{self, Next, PACE_US, Sync};
 use crate::units::NodeId;
 
 /// How long a peer that could not be synced with is left alone.
 const BACK_OFF_US: u64 = 30_000_000;
+/// How long a peer may send headers the first time, where another claims as much as they have proven so far.
+const HEADERS_US: u64 = 60_000_000;
+/// How often that time is doubled at most for a peer that was too slow, so up to 64 minutes: what its headers led to is
+/// lost each time, and where all are slow, as our own link is, a long branch must come to its end some time.
+const DOUBLINGS_MAX: u32 = 6;
 
 impl<S: Store> Node<S> {
     /// Asks a peer for what its chain has and ours has not, unless a sync runs already.
@@ -35,9 +40,25 @@ impl<S: Store> Node<S> {
         if let Some(sync) = self.sync.take_if(|sync| sync.deadline_us <= now.elapsed_us) {
             self.sync_failed(now, sync.peer, SyncFailure::TimedOut, effects);
         }
+        self.review_sync(now, effects);
         match self.peers.best(&self.tip, now.elapsed_us) {
             Some(peer) => self.start_sync(now, peer, effects),
             None => Ok(()),
+        }
+    }
+
+    /// Ends a sync that comes on too slowly, where another peer claims as much as this one has proven. What it claims
+    /// itself does not count, as it may claim anything.
+    fn review_sync(&mut self, now: Now, effects: &mut Vec<Effect>) {
+        let is_due = |sync: &&mut Sync| sync.review_us.is_some_and(|due_us| due_us <= now.elapsed_us);
+        let Some(sync) = self.sync.as_mut().filter(is_due) else { return };
+        let (peer, proven) = (sync.peer, sync.proven());
+        if sync.review(now.elapsed_us + PACE_US)
+            && self.peers.has_other(peer, proven, &self.tip, now.elapsed_us)
+        {
+            self.sync = None;
+            self.peers.too_slow(peer);
+            self.sync_failed(now, peer, SyncFailure::TooSlow, effects);
         }
     }
 
@@ -163,6 +184,7 @@ impl<S: Store> Node<S> {
         let (from, nonce, peer) = (self.options.id, self.fresh_nonce(), sync.peer);
         let message = match next {
             Next::Finished => {
+                self.peers.synced(peer, now.elapsed_us);
                 effects.push(Effect::Tell(Notice::SyncFinished(peer)));
                 return Ok(());
             }
@@ -175,6 +197,11 @@ impl<S: Store> Node<S> {
         };
         sync.nonce = nonce;
         sync.deadline_us = now.elapsed_us + self.options.reply_timeout_us;
+        let review_in_us = match sync.is_fetching() {
+            true => PACE_US,
+            false => HEADERS_US << self.peers.times_too_slow(peer).min(DOUBLINGS_MAX),
+        };
+        sync.review_us.get_or_insert(now.elapsed_us + review_in_us);
         self.sync = Some(sync);
         self.send(peer, &message, effects);
         Ok(())

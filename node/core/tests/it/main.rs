@@ -20,5 +20,6 @@ mod reorganisations;
 mod retargeting;
 mod rig;
 mod serving;
+mod slow_peers;
 mod sync;
 mod transactions;
