@@ -145,13 +145,9 @@ impl World {
         }
         let id = self.machines[index].id;
         let before = matches!(doom, Some(Doom::LostCommit)).then(|| self.machines[index].disk.read().clone());
-        let (changes, batch) = self.machines[index].commit();
+        let batch = self.write(index);
         self.counts.steps += batch.steps;
         self.counts.commits += 1;
-        let store = self.machines[index].disk.read();
-        let verdict = self.watch.commit(index, &changes, &store);
-        drop(store);
-        self.note(verdict);
         let mut announcements = BTreeSet::new();
         for (number, effect) in batch.effects.into_iter().enumerate() {
             if matches!(doom, Some(Doom::AfterEffects(count)) if count <= number as u64) {

@@ -8,6 +8,7 @@ use quarry_core::units::{Amount, Height};
 use quarry_sim::checkers::{Resting, check_agreement, check_conservation, check_idle, check_ledger};
 use quarry_sim::options::{Options, SECOND_US};
 use quarry_sim::violation::Checker;
+use quarry_sim::watch::Watch;
 use quarry_sim::world::World;
 
 fn busy() -> World {
@@ -52,6 +53,25 @@ fn a_spoilt_ledger_is_seen() {
         store.mempool.insert(99, transaction.into());
     };
     check(waits, "waits though it is mined");
+}
+
+#[test]
+fn a_block_from_too_far_ahead_is_seen() {
+    let world = busy();
+    let store = world.machines[0].disk.read().clone();
+    let hash = store.path[&Height(1)];
+    let block = Arc::clone(&store.blocks[&hash]);
+    let timestamp = block.header.timestamp;
+    let changes = Changes { blocks: [(hash, block)].into(), ..Changes::default() };
+    let judge = |limit| Watch::new(world.rules(), 1).commit(0, &changes, &store, limit).unwrap_err();
+    let violation = judge(timestamp.saturating_sub(1));
+    assert_eq!(violation.checker, Checker::Verdict);
+    assert!(violation.text.contains("none may be later"), "{violation}");
+    assert_eq!(
+        judge(timestamp).checker,
+        Checker::ForkChoice,
+        "the store's tip is another, which is seen last"
+    );
 }
 
 #[test]
