@@ -38,6 +38,8 @@ pub struct World {
     pub watch: Watch,
     /// The first thing that did not hold; nothing happens any more after it.
     pub violation: Option<Violation>,
+    /// Which node has asked which where it stands, from when that is watched.
+    pub asked: Option<BTreeSet<(NodeId, NodeId)>>,
     network: Arc<quarry_core::network::Network>,
     wires: Network,
     traffic: Traffic,
@@ -145,6 +147,7 @@ impl World {
             options,
             counts: Counts::default(),
             violation: None,
+            asked: None,
             agenda: BinaryHeap::new(),
             entries: 0,
             now_us: 0,
@@ -249,7 +252,7 @@ impl World {
         }
     }
 
-    /// From here on no nonce is found.
+    /// From here on no nonce is found but by [`World::find`].
     pub fn end_mining(&mut self) {
         self.is_mining_on = false;
     }

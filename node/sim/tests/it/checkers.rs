@@ -1,5 +1,6 @@
 //! Each checker sees what it is there to see.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quarry_core::memory::MemoryStore;
@@ -7,6 +8,7 @@ use quarry_core::store::Changes;
 use quarry_core::units::{Amount, Height};
 use quarry_sim::checkers::{Resting, check_agreement, check_conservation, check_idle, check_ledger};
 use quarry_sim::options::{Options, SECOND_US};
+use quarry_sim::reach::{check_blocks, check_turns};
 use quarry_sim::violation::Checker;
 use quarry_sim::watch::Watch;
 use quarry_sim::world::World;
@@ -97,6 +99,36 @@ fn chatter_is_seen() {
     let before = Resting::of(&world);
     world.run_for(30 * SECOND_US);
     assert!(check_idle(&world, &before).is_err(), "a busy network is not idle");
+}
+
+fn gossiping() -> World {
+    let mut world = World::new(9, Options { nodes: 24, mesh_max: 0, ..Options::calm() });
+    world.asked = Some(BTreeSet::new());
+    world.run_for(90 * SECOND_US);
+    world
+}
+
+#[test]
+fn a_node_that_asks_nobody_is_seen() {
+    assert_eq!(check_turns(&mut gossiping()), Ok(()));
+    let mut world = gossiping();
+    world.crash(7);
+    world.asked = Some(BTreeSet::new());
+    let violation = check_turns(&mut world).unwrap_err();
+    assert_eq!(violation.checker, Checker::Reach);
+    assert!(violation.text.contains("node 7: it does not ask 0"), "{violation}");
+}
+
+#[test]
+fn news_that_stays_with_some_is_seen() {
+    let mut world = gossiping();
+    assert_eq!(check_blocks(&mut world), Ok(()));
+    assert!(3 <= world.counts.events["block followed"]);
+    let mut world = gossiping();
+    world.cut((0..24).map(|node| node < 10).collect());
+    let violation = check_blocks(&mut world).unwrap_err();
+    assert_eq!(violation.checker, Checker::Reach);
+    assert!(violation.text.contains("blocks have come to"), "{violation}");
 }
 
 #[test]

@@ -79,6 +79,14 @@ fn seeds_1() {
     check_known(1000..1060);
 }
 
+/// Large networks are few, and in most of them blocks are followed.
+#[test]
+fn large_seeds() {
+    let seeds = (0..200).map(|seed| (seed, Options::from_seed(seed)));
+    let counts = check(seeds.filter(|(_, options)| options.gossips() && 20 <= options.nodes));
+    assert!(20 < counts.events["block followed"], "{counts}");
+}
+
 #[test]
 fn further_seeds() {
     check(further(0, 80).map(|seed| (seed, Options::from_seed(seed))));
