@@ -104,6 +104,12 @@ fn what_is_too_new_to_be_mined_is_waited_for() {
     check(std::iter::once((10_019_992, Options::from_seed(10_019_992))));
 }
 
+/// Rounds of statuses that begin and end a time at rest, and a reply to one before it, are no chatter.
+#[test]
+fn seven_rounds_and_a_reply_are_rest() {
+    check(std::iter::once((601_446, Options::from_seed(601_446))));
+}
+
 #[test]
 fn a_seed_tells_everything() {
     let history = |seed: u64| {
