@@ -3,9 +3,10 @@
 
     node/sim/mutations/run.py [NAME...]
 
-The copy in target/mutations is of the last commit; the tree itself is neither read nor touched. For each bug, runs begin at several seeds; the table
-on standard output names the checker that saw it first and the median of the seeds it took, and the exit status is 1 if
-one was not seen. The log on standard error says what was seen in words.
+The copy in target/mutations is of the last commit; the tree itself is neither read nor touched. For each bug, runs
+begin at several seeds; the table on standard output names the checker that saw it first and the median of the seeds it
+took. The log on standard error says what was seen in words. The exit status is 1 if a bug was not seen, or could not be
+put in or built; those after it are run all the same.
 """
 import collections
 import io
@@ -50,11 +51,14 @@ def manifest(text):
 
 
 def mutate(mutation):
+    """Puts a bug into the copy and builds it; answers why it cannot be, if so."""
     path = WORK / "node/core/src" / mutation["file"]
     text = path.read_text()
     if text.count(mutation["old"]) != 1:
-        sys.exit(f"{mutation['name']}: {mutation['file']} holds {text.count(mutation['old'])} times: {mutation['old']}")
+        return f"{mutation['file']} holds {text.count(mutation['old'])} times: {mutation['old']}"
     path.write_text(text.replace(mutation["old"], mutation["new"]))
+    built = subprocess.run(CARGO, cwd=WORK, capture_output=True, text=True)
+    return None if built.returncode == 0 else built.stderr
 
 
 def seeds_to_detect(start):
@@ -68,31 +72,38 @@ def seeds_to_detect(start):
     return (int(seen[1]) - start + 1, seen[2], seen[3]) if seen else (None, None, None)
 
 
+def is_seen(mutation):
+    """Runs seeds with a bug that has been put in, and prints the bug's row."""
+    counts, checkers = [], collections.Counter()
+    for start in STARTS:
+        count, checker, text = seeds_to_detect(start)
+        print(f"{mutation['name']}: {count} {checker}: {text}", file=sys.stderr, flush=True)
+        if count:
+            counts.append(count)
+            checkers[checker] += 1
+    median = f"{statistics.median(counts):g}" if counts else "not seen"
+    who = ", ".join(name for name, _ in checkers.most_common())
+    print(f"| {mutation['name']}: {mutation['story']} | {who} | {median} | {len(counts)}/{len(STARTS)} |", flush=True)
+    return bool(counts)
+
+
 def main():
     with open(pathlib.Path(__file__).with_name("mutations.toml"), "rb") as file:
         mutations = tomllib.load(file)["mutation"]
-    wanted = sys.argv[1:]
-    missed = False
-    print("| bug | seen by | median seeds | of starts |", "|---|---|---|---|", sep="\n", flush=True)
     named = {mutation["name"]: mutation for mutation in mutations}
-    for mutation in [named[name] for name in wanted] or mutations:
+    unknown = [name for name in sys.argv[1:] if name not in named]
+    if unknown:
+        sys.exit(f"no such bug: {', '.join(unknown)}\n{__doc__}")
+    failed = []
+    print("| bug | seen by | median seeds | of starts |", "|---|---|---|---|", sep="\n", flush=True)
+    for mutation in [named[name] for name in sys.argv[1:]] or mutations:
         copy_tree()
-        mutate(mutation)
-        built = subprocess.run(CARGO, cwd=WORK, capture_output=True, text=True)
-        if built.returncode != 0:
-            sys.exit(f"{mutation['name']}: {built.stderr}")
-        counts, checkers = [], collections.Counter()
-        for start in STARTS:
-            count, checker, text = seeds_to_detect(start)
-            print(f"{mutation['name']}: {count} {checker}: {text}", file=sys.stderr, flush=True)
-            if count:
-                counts.append(count)
-                checkers[checker] += 1
-        missed |= not counts
-        median = f"{statistics.median(counts):g}" if counts else "not seen"
-        who = ", ".join(name for name, _ in checkers.most_common())
-        print(f"| {mutation['name']}: {mutation['story']} | {who} | {median} | {len(counts)}/{len(STARTS)} |", flush=True)
-    sys.exit(1 if missed else 0)
+        error = mutate(mutation)
+        if error:
+            print(f"{mutation['name']}: not run: {error}", file=sys.stderr, flush=True)
+        if error or not is_seen(mutation):
+            failed.append(mutation["name"])
+    sys.exit(f"not seen or not run: {', '.join(failed)}" if failed else 0)
 
 
 main()

@@ -10,7 +10,7 @@ use quarry_core::units::{AccountId, Height, NodeId, TxId};
 
 use crate::counts::Counts;
 use crate::machine::{Machine, REPLY_TIMEOUT_US, utc};
-use crate::options::SECOND_US;
+use crate::options::{Options, SECOND_US};
 use crate::violation::{Checker, Violation};
 use crate::world::World;
 
@@ -217,8 +217,8 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
     for (kind, count) in &counts.messages {
         let sent = count - earlier.messages.get(kind).unwrap_or(&0);
         let most = match kind.as_str() {
-            // Each node asks one peer in turn for a reply, or some are asked and each of them replies.
-            "status" => nodes * (others + 1).max(2 * EXCHANGES as u64) * rounds,
+            // Of the last round before, replies may still have been due.
+            "status" => nodes * (statuses(&world.options) * rounds + EXCHANGES as u64),
             "transactions" => others * before.waiting.max(waiting(world)),
             _ => 0,
         };
@@ -232,6 +232,15 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
     let most =
         2 * messages + nodes * (IDLE_US / SECOND_US + renewals(world)) + before.waiting.max(waiting(world));
     if steps <= most { Ok(()) } else { rest(format!("{steps} steps, but only {messages} messages at rest")) }
+}
+
+/// How many statuses a node sends in a round at rest, on the average.
+fn statuses(options: &Options) -> u64 {
+    // It asks some, who reply, and as many ask it; hostile ones are asked again and again, or whether they are back.
+    let of_gossip = 2 * EXCHANGES as u64 + options.adversaries.len() as u64;
+    // It tells all, and asks one of them in turn for a reply.
+    let of_mesh = u64::from(options.members());
+    if options.gossips() { of_gossip } else { of_mesh.max(of_gossip) }
 }
 
 /// How often a node that mines blocks without transactions, and so always, takes a new template for the time in it.

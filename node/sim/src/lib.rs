@@ -34,6 +34,8 @@ pub mod world;
 
 pub mod checkers;
 
+pub mod reach;
+
 pub mod run;
 
 pub mod shrink;

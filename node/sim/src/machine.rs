@@ -72,6 +72,8 @@ pub struct Batch {
     pub receipts: Vec<u64>,
     /// How many steps there were.
     pub steps: u64,
+    /// The latest time of a step whose changes are to be committed, by the machine's clock.
+    pub latest: Timestamp,
 }
 
 /// A nonce search.
@@ -151,7 +153,9 @@ impl Machine {
         let offset_us = self.offset_us;
         let Some(process) = &mut self.process else { return };
         let now = now(now_us, process.started_us, offset_us);
-        let mut batch = Batch::default();
+        // What another batch has changed is committed with this one where a node has to go at once.
+        let latest = process.batch.as_ref().map_or(now.utc, |batch| batch.latest.max(now.utc));
+        let mut batch = Batch { latest, ..Batch::default() };
         let mut effects = Vec::new();
         while batch.steps < inputs_max {
             let event = match process.inbox.pop_front() {

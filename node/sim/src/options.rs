@@ -21,6 +21,9 @@ pub const HEAD_START_US: u64 = 3600 * SECOND_US;
 /// How far ahead of a node's clock a block may be where the difficulty is fixed.
 pub const AHEAD_MAX_US: u64 = 120 * SECOND_US;
 
+/// In how many networks in a thousand nothing goes wrong at all, for the sake of what can be said of them then.
+const CALM_PER_MILLE: u64 = 40;
+
 /// What a simulated network is like. An interval of 0 stands for never; intervals and durations are means.
 #[derive(Debug, Clone, PartialEq, Eq, Serialize, Deserialize)]
 #[serde(deny_unknown_fields)]
@@ -213,7 +216,9 @@ impl Options {
     pub fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
         let beat = SECOND_US * dice.pick(&[1, 1, 1, 1, 1, 1, 10, 10, 10, 150]);
-        Self::drawn(&mut dice, beat).with_a_difficulty(&mut Dice::new(seed, 1))
+        let drawn = Self::drawn(&mut dice, beat).with_a_difficulty(&mut Dice::new(seed, 1));
+        let mut dice = Dice::new(seed, 4);
+        if dice.chance(CALM_PER_MILLE) { Self::calm_gossip(&mut dice) } else { drawn }
     }
 
     /// Whatever the seed wants, at a pace that makes something happen over so many hours.
@@ -317,6 +322,23 @@ impl Options {
         if dice.chance(333) { Self { block_time_s, zeros, ..self } } else { self }
     }
 
+    /// A calm network that gossips, of so many nodes that how far news reaches is no matter of chance.
+    fn calm_gossip(dice: &mut Dice) -> Self {
+        let status_interval_us = dice.pick(&[10, 30]) * SECOND_US;
+        Self {
+            nodes: u16::try_from(dice.between(20, 40)).expect("at most 40"),
+            mesh_max: dice.pick(&[0, 3, MESH_MAX]),
+            status_interval_us,
+            status_interval_max_us: status_interval_us,
+            delay_max_us: dice.pick(&[20_000, 300_000]),
+            reorders: dice.chance(300),
+            deduplicates: dice.chance(500),
+            transaction_interval_us: 4 * SECOND_US,
+            faults_us: 20 * SECOND_US,
+            ..Self::calm()
+        }
+    }
+
     /// The mean time that a node with much to do takes for an event: those that share a commit share its time.
     pub fn event_us(&self) -> u64 {
         self.commit_max_us / (1 + self.batch_max)
@@ -325,6 +347,11 @@ impl Options {
     /// How many nodes there are, hostile ones included.
     pub fn members(&self) -> u16 {
         self.nodes + u16::try_from(self.adversaries.len()).expect("far fewer than 65536")
+    }
+
+    /// Whether there are so many honest nodes that news goes by gossip, whomever else a node takes for its peers.
+    pub fn gossips(&self) -> bool {
+        self.mesh_max + 1 < usize::from(self.nodes)
     }
 
     /// The mean time that the node of this number takes for a block.

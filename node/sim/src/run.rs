@@ -1,5 +1,6 @@
 //! One run from its first fault to its last check.
 
+use std::collections::BTreeSet;
 use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
@@ -8,6 +9,7 @@ use crate::checkers::{
 };
 use crate::counts::Counts;
 use crate::options::{Options, SECOND_US};
+use crate::reach::{check_blocks, check_turns};
 use crate::violation::{Checker, Violation};
 use crate::world::World;
 
@@ -50,7 +52,10 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
     }
     world.counts.settled(world.now_us() - began_us);
     // Late news of what is settled already, and a word from everybody, so that nobody seems silent.
+    world.asked = Some(BTreeSet::new());
     world.run_for(IDLE_US.max(2 * world.options.status_interval_us));
+    check_turns(world)?;
+    world.asked = None;
     let claimed_until_us = world.now_us() + claims_end_within_us(world);
     while has_claims(world) && world.now_us() < claimed_until_us {
         world.run_for(SECOND_US);
@@ -58,6 +63,8 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
     let before = Resting::of(world);
     world.run_for(IDLE_US);
     check_idle(world, &before)?;
+    check_agreement(world)?;
+    check_blocks(world)?;
     check_agreement(world)?;
     audit(world)
 }

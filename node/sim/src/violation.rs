@@ -36,6 +36,8 @@ pub enum Checker {
     Bounds,
     /// All nodes have one tip some time after the last fault.
     Agreement,
+    /// News comes to most nodes of a network that gossips, and each node asks each other in turn.
+    Reach,
     /// The rate of messages goes back to that of idle nodes.
     Rest,
     /// No assertion of the node's own fails.

@@ -5,11 +5,12 @@ use std::collections::BTreeMap;
 use std::sync::Arc;
 
 use num_bigint::BigUint;
+use quarry_core::block::Block;
 use quarry_core::memory::MemoryStore;
 use quarry_core::network::Network;
 use quarry_core::store::{Changes, Status};
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, Height, TxId};
+use quarry_core::units::{Hash, Height, Timestamp, TxId};
 
 use crate::history::History;
 use crate::violation::{Checker, Violation};
@@ -40,8 +41,14 @@ impl Watch {
         }
     }
 
-    /// A node has made changes durable; `store` holds them.
-    pub fn commit(&mut self, node: usize, changes: &Changes, store: &MemoryStore) -> Result<(), Violation> {
+    /// A node has made changes durable; `store` holds them. No block that is new there may be later than `limit`.
+    pub fn commit(
+        &mut self,
+        node: usize,
+        changes: &Changes,
+        store: &MemoryStore,
+        limit: Timestamp,
+    ) -> Result<(), Violation> {
         let waiting = changes.mempool.values().flatten();
         self.admitted.extend(waiting.map(|it| (it.id(), Transaction::clone(it))));
         for hash in changes.path.values().flatten() {
@@ -54,10 +61,8 @@ impl Watch {
         for (hash, block) in blocks {
             if block.header.index != Height(0) {
                 self.history.insert(*hash, block).map_err(Checker::History.violation(node))?;
-            }
-            if block.header.index != Height(0) && !store.blocks.contains_key(&block.header.prev_hash) {
-                let text = format!("block {hash} is stored without its parent");
-                return Err(Checker::History.violation(node)(text));
+                check_new(block, store, limit)
+                    .map_err(|(checker, text)| checker.violation(node)(format!("block {hash} {text}")))?;
             }
             self.see(node, *hash);
         }
@@ -141,4 +146,17 @@ impl Watch {
             store.tip
         )))
     }
+}
+
+/// A block that has come to a disk follows another there, and was not too far ahead of the clock.
+fn check_new(block: &Block, store: &MemoryStore, limit: Timestamp) -> Result<(), (Checker, String)> {
+    let header = block.header;
+    if !store.blocks.contains_key(&header.prev_hash) {
+        return Err((Checker::History, "is stored without its parent".into()));
+    }
+    if limit < header.timestamp {
+        let text = format!("has timestamp {}, but none may be later than {limit}", header.timestamp);
+        return Err((Checker::Verdict, text));
+    }
+    Ok(())
 }

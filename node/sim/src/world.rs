@@ -16,7 +16,7 @@ use quarry_core::units::{Hash, NodeId};
 use crate::adversary::Adversary;
 use crate::counts::Counts;
 use crate::dice::Dice;
-use crate::machine::{Input, Machine, Process, utc};
+use crate::machine::{Batch, Input, Machine, Process, utc};
 use crate::network::{Cut, Mail, Network};
 use crate::options::{Options, SECOND_US};
 use crate::traffic::Traffic;
@@ -38,6 +38,8 @@ pub struct World {
     pub watch: Watch,
     /// The first thing that did not hold; nothing happens any more after it.
     pub violation: Option<Violation>,
+    /// Which node has asked which where it stands, from when that is watched.
+    pub asked: Option<BTreeSet<(NodeId, NodeId)>>,
     network: Arc<quarry_core::network::Network>,
     wires: Network,
     traffic: Traffic,
@@ -145,6 +147,7 @@ impl World {
             options,
             counts: Counts::default(),
             violation: None,
+            asked: None,
             agenda: BinaryHeap::new(),
             entries: 0,
             now_us: 0,
@@ -213,12 +216,20 @@ impl World {
         process.inbox.extend(waiting.into_iter().map(Input::Delivery));
         self.faults.dooms[index] = None;
         // What a node wants to write at its start is written at once.
-        let (changes, _) = self.machines[index].commit();
+        drop(self.write(index));
+        self.work(index);
+    }
+
+    /// Makes durable what a machine's steps have changed, and has that judged.
+    fn write(&mut self, index: usize) -> Batch {
+        let (changes, batch) = self.machines[index].commit();
         let store = self.machines[index].disk.read();
-        let verdict = self.watch.commit(index, &changes, &store);
+        // The clock may have stepped since the steps, which is not the node's concern.
+        let limit = batch.latest.saturating_add(self.options.ahead_max_us());
+        let verdict = self.watch.commit(index, &changes, &store, limit);
         drop(store);
         self.note(verdict);
-        self.work(index);
+        batch
     }
 
     /// Takes the power from a machine.
@@ -241,7 +252,7 @@ impl World {
         }
     }
 
-    /// From here on no nonce is found.
+    /// From here on no nonce is found but by [`World::find`].
     pub fn end_mining(&mut self) {
         self.is_mining_on = false;
     }

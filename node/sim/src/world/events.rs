@@ -4,11 +4,14 @@ use std::cmp::Reverse;
 use std::collections::BTreeSet;
 
 use quarry_core::effect::{Effect, Event, Notice, SyncFailure};
+use quarry_core::message::Message;
+use quarry_core::network::Network;
 use quarry_core::rules::{BlockError, HeaderError};
 use quarry_core::target::Bits;
 use quarry_core::units::NodeId;
 
 use super::{Doing, Doom, Entry, World};
+use crate::counts::message_kind;
 use crate::difficulty;
 use crate::machine::{Input, Process, Search};
 use crate::network::Mail;
@@ -127,13 +130,21 @@ impl World {
             return;
         }
         let extra_nonce = self.dice.number();
-        let Some(process) = self.process(index, life) else { return };
-        let is_current = process.search.as_ref().is_some_and(|search| search.number == number);
-        if let Some(event) = process.find(extra_nonce).filter(|_| is_current) {
-            process.search = None;
-            self.counts.found += 1;
-            self.give(index, life, Input::Event(event));
+        let search = self.process(index, life).and_then(|process| process.search.as_ref());
+        if search.is_some_and(|search| search.number == number) {
+            self.find(index, extra_nonce);
         }
+    }
+
+    /// Lets a node find the block that it searches; answers whether it searches one.
+    pub fn find(&mut self, index: usize, extra_nonce: u64) -> bool {
+        let Some(process) = &mut self.machines[index].process else { return false };
+        let Some(event) = process.find(extra_nonce) else { return false };
+        process.search = None;
+        let life = process.life;
+        self.counts.found += 1;
+        self.give(index, life, Input::Event(event));
+        true
     }
 
     /// Makes a round of steps durable, then visible, then acknowledges what caused it; or crashes in between.
@@ -145,13 +156,9 @@ impl World {
         }
         let id = self.machines[index].id;
         let before = matches!(doom, Some(Doom::LostCommit)).then(|| self.machines[index].disk.read().clone());
-        let (changes, batch) = self.machines[index].commit();
+        let batch = self.write(index);
         self.counts.steps += batch.steps;
         self.counts.commits += 1;
-        let store = self.machines[index].disk.read();
-        let verdict = self.watch.commit(index, &changes, &store);
-        drop(store);
-        self.note(verdict);
         let mut announcements = BTreeSet::new();
         for (number, effect) in batch.effects.into_iter().enumerate() {
             if matches!(doom, Some(Doom::AfterEffects(count)) if count <= number as u64) {
@@ -189,6 +196,11 @@ impl World {
                 if self.network.limits.message_bytes < u32::try_from(bytes.len()).unwrap_or(u32::MAX) {
                     let text = format!("it sends {} bytes", bytes.len());
                     self.note(Err(Checker::Bounds.violation(index)(text)));
+                }
+                if let Some(asked) = &mut self.asked
+                    && is_question(&bytes, &self.network)
+                {
+                    asked.insert((from, to));
                 }
                 self.send(Mail { from: Some(from), to, bytes, bulk });
             }
@@ -259,4 +271,10 @@ impl World {
             self.note(Err(Checker::Complaint.violation(index)(format!("{notice:?}"))));
         }
     }
+}
+
+/// Whether a message asks a node where it stands.
+fn is_question(bytes: &[u8], network: &Network) -> bool {
+    let is_status = message_kind(bytes) == "status";
+    is_status && matches!(Message::decode(bytes, network), Ok(Message::Status(status)) if status.reply_wanted)
 }

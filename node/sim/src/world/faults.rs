@@ -274,11 +274,7 @@ impl World {
         }
         // What was stepped through and not committed is dropped, as in a crash; the goodbye goes out.
         self.machines[index].work(self.now_us, 1);
-        let (changes, batch) = self.machines[index].commit();
-        let store = self.machines[index].disk.read();
-        let verdict = self.watch.commit(index, &changes, &store);
-        drop(store);
-        self.note(verdict);
+        let batch = self.write(index);
         for effect in batch.effects {
             self.perform(index, effect, &mut Default::default());
         }

@@ -1,5 +1,6 @@
 //! Each checker sees what it is there to see.
 
+use std::collections::BTreeSet;
 use std::sync::Arc;
 
 use quarry_core::memory::MemoryStore;
@@ -7,7 +8,9 @@ use quarry_core::store::Changes;
 use quarry_core::units::{Amount, Height};
 use quarry_sim::checkers::{Resting, check_agreement, check_conservation, check_idle, check_ledger};
 use quarry_sim::options::{Options, SECOND_US};
+use quarry_sim::reach::{check_blocks, check_turns};
 use quarry_sim::violation::Checker;
+use quarry_sim::watch::Watch;
 use quarry_sim::world::World;
 
 fn busy() -> World {
@@ -55,6 +58,25 @@ fn a_spoilt_ledger_is_seen() {
 }
 
 #[test]
+fn a_block_from_too_far_ahead_is_seen() {
+    let world = busy();
+    let store = world.machines[0].disk.read().clone();
+    let hash = store.path[&Height(1)];
+    let block = Arc::clone(&store.blocks[&hash]);
+    let timestamp = block.header.timestamp;
+    let changes = Changes { blocks: [(hash, block)].into(), ..Changes::default() };
+    let judge = |limit| Watch::new(world.rules(), 1).commit(0, &changes, &store, limit).unwrap_err();
+    let violation = judge(timestamp.saturating_sub(1));
+    assert_eq!(violation.checker, Checker::Verdict);
+    assert!(violation.text.contains("none may be later"), "{violation}");
+    assert_eq!(
+        judge(timestamp).checker,
+        Checker::ForkChoice,
+        "the store's tip is another, which is seen last"
+    );
+}
+
+#[test]
 fn a_lost_transaction_is_seen() {
     let mut world = busy();
     assert_eq!(check_conservation(&world), Ok(()));
@@ -77,6 +99,36 @@ fn chatter_is_seen() {
     let before = Resting::of(&world);
     world.run_for(30 * SECOND_US);
     assert!(check_idle(&world, &before).is_err(), "a busy network is not idle");
+}
+
+fn gossiping() -> World {
+    let mut world = World::new(9, Options { nodes: 24, mesh_max: 0, ..Options::calm() });
+    world.asked = Some(BTreeSet::new());
+    world.run_for(90 * SECOND_US);
+    world
+}
+
+#[test]
+fn a_node_that_asks_nobody_is_seen() {
+    assert_eq!(check_turns(&mut gossiping()), Ok(()));
+    let mut world = gossiping();
+    world.crash(7);
+    world.asked = Some(BTreeSet::new());
+    let violation = check_turns(&mut world).unwrap_err();
+    assert_eq!(violation.checker, Checker::Reach);
+    assert!(violation.text.contains("node 7: it does not ask 0"), "{violation}");
+}
+
+#[test]
+fn news_that_stays_with_some_is_seen() {
+    let mut world = gossiping();
+    assert_eq!(check_blocks(&mut world), Ok(()));
+    assert!(3 <= world.counts.events["block followed"]);
+    let mut world = gossiping();
+    world.cut((0..24).map(|node| node < 10).collect());
+    let violation = check_blocks(&mut world).unwrap_err();
+    assert_eq!(violation.checker, Checker::Reach);
+    assert!(violation.text.contains("blocks have come to"), "{violation}");
 }
 
 #[test]

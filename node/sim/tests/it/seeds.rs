@@ -79,6 +79,14 @@ fn seeds_1() {
     check_known(1000..1060);
 }
 
+/// Large networks are few, and in most of them blocks are followed.
+#[test]
+fn large_seeds() {
+    let seeds = (0..200).map(|seed| (seed, Options::from_seed(seed)));
+    let counts = check(seeds.filter(|(_, options)| options.gossips() && 20 <= options.nodes));
+    assert!(20 < counts.events["block followed"], "{counts}");
+}
+
 #[test]
 fn further_seeds() {
     check(further(0, 80).map(|seed| (seed, Options::from_seed(seed))));
@@ -94,6 +102,12 @@ fn further_seeds_of_six_hours() {
 #[test]
 fn what_is_too_new_to_be_mined_is_waited_for() {
     check(std::iter::once((10_019_992, Options::from_seed(10_019_992))));
+}
+
+/// Rounds of statuses that begin and end a time at rest, and a reply to one before it, are no chatter.
+#[test]
+fn seven_rounds_and_a_reply_are_rest() {
+    check(std::iter::once((601_446, Options::from_seed(601_446))));
 }
 
 #[test]
