@@ -48,7 +48,7 @@ $rounds rounds in $minutes minutes; logs in $logs
     END { print kept + 0, "of", all + 0, "networks kept every rule" }' "$logs/simulator.log")
   kills      $(awk '/Tally/ { match($0, /kills: [0-9]+/); kills = substr($0, RSTART + 7, RLENGTH - 7) }
     /^test result/ { sum += kills; kills = 0 } END { print sum + 0, "of the program" }' "$logs/kills.log")
-  images     $(awk -F '|' '/^\| (commit|recovery) / { sum += $4; bad += $7 }
+  images     $(awk -F '|' '/^\| (commit|recovery) / { sum += $4; bad += $6 }
     END { print sum + 0 ", " bad + 0, "bad" }' "$logs/images.log")
   fuzz       $(awk -F '|' '$3 + 0 > 0 { sum += $3 } END { print sum + 0, "inputs" }' "$logs/fuzz.log")
   failures   ${#failures[@]}

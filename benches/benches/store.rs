@@ -7,7 +7,7 @@ use std::{env, fs};
 
 use benches::chain::{Chain, Senders};
 use criterion::{BatchSize, Criterion, SamplingMode, Throughput, criterion_group};
-use node::store::RedbStore;
+use node::store::{Reader, RedbStore};
 use quarry_core::node::Node;
 use quarry_core::units::Height;
 
@@ -67,6 +67,10 @@ fn long_chain(criterion: &mut Criterion) {
             node
         };
         bencher.iter_batched(copied, run, BatchSize::PerIteration);
+    });
+    group.bench_function("100,000 blocks to read", |bencher| {
+        let run = || Reader::open(&killed, &chain.network().id).expect("nobody else has it");
+        bencher.iter_with_large_drop(run);
     });
     group.finish();
     for _ in 0..long() {

@@ -2,6 +2,7 @@
 //! Invariant: after a crash at any point the file holds exactly the commits whose `apply` returned, and perhaps the
 //! one that was under way, whole.
 
+mod scratch;
 mod snapshot;
 mod tables;
 mod verify;
@@ -31,6 +32,9 @@ use tables::{
 
 /// What redb may keep of the file in memory; it takes no more than the file has.
 const CACHE_BYTES: usize = 128 << 20;
+
+/// Stands for the path of a store that is not in a file of its own.
+const NO_FILE: &str = "(no file)";
 
 /// The durable store of one node. It answers from a snapshot that each [`RedbStore::apply`] renews.
 pub struct RedbStore {
@@ -119,7 +123,7 @@ impl RedbStore {
 
     /// Opens a store that is not in a file of its own, such as one on a disk that a test cuts the power of.
     pub fn on(backend: impl StorageBackend, network: &NetworkId) -> Result<Self, OpenError> {
-        let path = Path::new("(no file)");
+        let path = Path::new(NO_FILE);
         let created = builder().create_with_backend(backend);
         Self::start(created.map_err(|error| OpenError::of(path, error))?, path, network)
     }
@@ -151,26 +155,11 @@ impl RedbStore {
         let read = database.begin_read().map_err(|error| damaged(error.into()))?;
         if read.list_tables().map_err(|error| damaged(error.into()))?.next().is_none() {
             initialise(&database, network).map_err(damaged)?;
-        } else {
-            check_identity(path, &read, network)?;
         }
+        drop(read);
         let database = Arc::new(database);
-        let snapshot = Reader::new(&database, *network).snapshot();
-        let snapshot =
-            snapshot.map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })?;
+        let snapshot = contents(path, &database, network)?;
         Ok(Self { path: path.into(), database, network: *network, snapshot })
-    }
-}
-
-/// Checks every page of a stopped node's file against its checksum, which a [`Reader`] does not. A file that cannot be
-/// written to, or is being read, is left to the reader.
-pub fn check_pages(path: &Path, network: &NetworkId) -> Result<(), OpenError> {
-    if !path.exists() {
-        return Err(OpenError::Missing(path.into()));
-    }
-    match RedbStore::open(path, network) {
-        Ok(_) | Err(OpenError::Locked(_) | OpenError::Io { .. }) => Ok(()),
-        Err(error) => Err(error),
     }
 }
 
@@ -224,6 +213,12 @@ impl OpenError {
             DatabaseError::Storage(StorageError::Io(error)) if error.kind() == io::ErrorKind::InvalidData => {
                 Self::NotAStore(path)
             }
+            // The operating system refuses no byte of a file that is as long as it says.
+            DatabaseError::Storage(StorageError::Io(error))
+                if error.kind() == io::ErrorKind::UnexpectedEof =>
+            {
+                Self::Damaged { path, reason: "it ends too early".into() }
+            }
             DatabaseError::Storage(StorageError::Io(error)) => Self::Io { path, reason: error.to_string() },
             other => Self::Damaged { path, reason: other.to_string() },
         }
@@ -256,7 +251,14 @@ fn empty(draft: &Path, path: &Path) -> Result<File, OpenError> {
     }
 }
 
-/// Checks that the file is a store of this version and network.
+/// What is in a database, which must be a store of this version and network.
+fn contents(path: &Path, database: &Arc<Database>, network: &NetworkId) -> Result<Snapshot, OpenError> {
+    let read = database.begin_read().map_err(|error| OpenError::damaged(path, error))?;
+    check_identity(path, &read, network)?;
+    Snapshot::new(database, *network)
+        .map_err(|StoreError(reason)| OpenError::Damaged { path: path.into(), reason })
+}
+
 fn check_identity(path: &Path, read: &ReadTransaction, network: &NetworkId) -> Result<(), OpenError> {
     let meta = match read.open_table(META) {
         Ok(meta) => meta,

@@ -191,8 +191,6 @@ fn print_status(status: &NodeStatus) -> Result<()> {
 /// Replays a stopped node's chain.
 pub fn verify(common: &CommonArgs, args: &NodeArgs) -> Result<Exit> {
     let (network, directory, id) = locate(common, args)?;
-    let checked = store::check_pages(&directory.store(id), &network.id);
-    checked.map_err(|error| open_failed(&directory, id, error))?;
     let snapshot = open(&directory, id, &network)?;
     let verdict = store::verify(&snapshot, &network, &mut |_, _| {});
     if verdict == Err(VerifyError::Empty) {

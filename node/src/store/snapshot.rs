@@ -1,6 +1,7 @@
 //! Reading a store's file: a [`Snapshot`] is what one commit left, and a [`Reader`] takes snapshots on any thread.
 //! Invariant: a snapshot never changes, whatever is committed after it.
 
+use std::fs::File;
 use std::ops::RangeInclusive;
 use std::path::Path;
 use std::sync::Arc;
@@ -10,62 +11,55 @@ use quarry_core::codec::{self, CodecError, RECORD_LEN};
 use quarry_core::store::{Record, Store, StoreError, Undo};
 use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, Hash, Height, NetworkId, TxId};
+use redb::backends::FileBackend;
 use redb::{
-    Database, DatabaseError, Key, ReadOnlyDatabase, ReadOnlyTable, ReadTransaction, ReadableDatabase,
-    ReadableTableMetadata, TableDefinition, Value,
+    Database, DatabaseError, Key, ReadOnlyTable, ReadTransaction, ReadableDatabase, ReadableTableMetadata,
+    StorageBackend, TableDefinition, Value,
 };
 
+use super::scratch::Scratch;
 use super::tables::{BALANCES, BODIES, INDEXED_FROM, MEMPOOL, META, MINED, OUTBOX, PATH, RECORDS, TIP, UNDO};
-use super::{OpenError, RedbStore};
+use super::{NO_FILE, OpenError};
 
 /// Takes snapshots of a store, on any thread and without holding up the one that writes.
 #[derive(Clone)]
 pub struct Reader {
-    source: Source,
+    database: Arc<Database>,
     network: NetworkId,
 }
 
-#[derive(Clone)]
-enum Source {
-    /// The store is open for writing in this process.
-    Shared(Arc<Database>),
-    /// Nobody writes.
-    File(Arc<ReadOnlyDatabase>),
-}
-
 impl Reader {
-    /// Opens a store to read only; it must exist, and no node may be running on it. The file is left as it is, unless
-    /// the node on it was killed: then it is put in order first.
+    /// Opens a store to read only; it must exist, and no node may be running on it. Every page is checked against its
+    /// checksum. The file need not be writable, and is left as it is, even if the node on it was killed.
     pub fn open(path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
         if !path.exists() {
             return Err(OpenError::Missing(path.into()));
         }
-        let builder = super::builder();
-        let database = match builder.open_read_only(path) {
-            Err(DatabaseError::RepairAborted) => {
-                drop(RedbStore::open(path, network)?);
-                builder.open_read_only(path)
-            }
-            opened => opened,
-        };
-        let database = database.map_err(|error| OpenError::of(path, error))?;
-        let read = database.begin_read().map_err(|error| OpenError::damaged(path, error))?;
-        super::check_identity(path, &read, network)?;
-        Ok(Self { source: Source::File(Arc::new(database)), network: *network })
+        let opened = File::open(path).map_err(DatabaseError::from).and_then(FileBackend::new);
+        Self::read(opened.map_err(|error| OpenError::of(path, error))?, path, network)
+    }
+
+    /// Opens a store that is not in a file of its own.
+    pub fn on(backend: impl StorageBackend, network: &NetworkId) -> Result<Self, OpenError> {
+        Self::read(backend, Path::new(NO_FILE), network)
     }
 
     /// What the last commit left. Snapshots are for short use: the file cannot reuse the space of what is deleted
     /// or replaced while one that still shows it is alive.
     pub fn snapshot(&self) -> Result<Snapshot, StoreError> {
-        let read = match &self.source {
-            Source::Shared(database) => database.begin_read(),
-            Source::File(database) => database.begin_read(),
-        };
-        Snapshot::new(&read.map_err(unreadable)?, self.network)
+        Snapshot::new(&self.database, self.network)
     }
 
     pub(super) fn new(database: &Arc<Database>, network: NetworkId) -> Self {
-        Self { source: Source::Shared(Arc::clone(database)), network }
+        Self { database: Arc::clone(database), network }
+    }
+
+    fn read(backend: impl StorageBackend, path: &Path, network: &NetworkId) -> Result<Self, OpenError> {
+        let opened = Scratch::new(backend).map_err(DatabaseError::from);
+        let opened = opened.and_then(|scratch| super::builder().create_with_backend(scratch));
+        let database = Arc::new(opened.map_err(|error| OpenError::of(path, error))?);
+        super::contents(path, &database, network)?;
+        Ok(Self::new(&database, *network))
     }
 }
 
@@ -81,6 +75,8 @@ pub struct Snapshot {
     mined: ReadOnlyTable<&'static [u8; 32], u64>,
     mempool: ReadOnlyTable<u64, &'static [u8]>,
     outbox: ReadOnlyTable<u64, &'static [u8; 32]>,
+    /// Dropped last: it takes what is read with it.
+    _database: Arc<Database>,
 }
 
 impl Snapshot {
@@ -183,18 +179,20 @@ impl Snapshot {
         self.mined.len().map_err(unreadable)
     }
 
-    pub(super) fn new(read: &ReadTransaction, network: NetworkId) -> Result<Self, StoreError> {
+    pub(super) fn new(database: &Arc<Database>, network: NetworkId) -> Result<Self, StoreError> {
+        let read = database.begin_read().map_err(unreadable)?;
         Ok(Self {
             network,
-            meta: table(read, META)?,
-            records: table(read, RECORDS)?,
-            bodies: table(read, BODIES)?,
-            undo: table(read, UNDO)?,
-            path: table(read, PATH)?,
-            balances: table(read, BALANCES)?,
-            mined: table(read, MINED)?,
-            mempool: table(read, MEMPOOL)?,
-            outbox: table(read, OUTBOX)?,
+            meta: table(&read, META)?,
+            records: table(&read, RECORDS)?,
+            bodies: table(&read, BODIES)?,
+            undo: table(&read, UNDO)?,
+            path: table(&read, PATH)?,
+            balances: table(&read, BALANCES)?,
+            mined: table(&read, MINED)?,
+            mempool: table(&read, MEMPOOL)?,
+            outbox: table(&read, OUTBOX)?,
+            _database: Arc::clone(database),
         })
     }
 }

@@ -2,6 +2,7 @@
 //! Invariant: nothing that a test starts outlives it, and every wait has an end.
 
 mod commands;
+mod damage;
 mod devnet;
 mod disk;
 mod files;

@@ -260,7 +260,7 @@ impl<S: Store> Node<S> {
     }
 
     /// When the template is to be looked at again: at once after a move of the tip, soon after a change of the
-    /// mempool, and from time to time for its timestamp.
+    /// mempool, and from time to time for the time.
     pub(super) fn template_due(&self) -> Option<u64> {
         let Mining { template, assembled_us, outdated, scanned, .. } = &self.mining;
         if !self.options.mine || self.is_behind() {
@@ -272,6 +272,10 @@ impl<S: Store> Node<S> {
                 assembled_us + TEMPLATE_INTERVAL_US + scanned.saturating_mul(TEMPLATE_INTERVAL_PER_SCAN_US),
             ),
             (Some(assembled_us), false, Some(_)) => Some(assembled_us + self.template_age_max_us()),
+            // What waits although nothing is mined may be too new for a block by a clock that was set back.
+            (Some(assembled_us), false, None) if !self.mempool.is_empty() => {
+                Some(assembled_us + TEMPLATE_AGE_MAX_US)
+            }
             (Some(_), false, None) => None,
         }
     }

@@ -144,6 +144,28 @@ fn a_template_follows_the_mempool_and_the_clock_but_not_too_often() {
     assert!(second.header(0, 0).timestamp < third.header(0, 0).timestamp, "its timestamp keeps up");
 }
 
+/// Nothing but time makes it old enough: no other transaction, no block and nobody's word.
+#[test]
+fn what_a_clock_set_back_makes_too_new_is_mined_in_time() {
+    let mut file = network_file();
+    file.limits.transaction_window = 60;
+    let mut rig = mining(&file, MemoryStore::default(), false);
+    rig.relay(vec![rig.pay("alice", "bob", 1)]);
+    assert_eq!(rig.wait().template.unwrap().transaction_count(), 1);
+    let window_us = rig.network().limits.window_us();
+    rig.now.utc = rig.now.utc.saturating_sub(window_us + 60 * SECOND_US);
+    let mut waited_us = 0;
+    let mut is_resting = false;
+    while !(is_resting && rig.node.template().is_some()) {
+        let until_due_us = rig.node.deadline() - rig.now.elapsed_us;
+        rig.advance(until_due_us);
+        waited_us += until_due_us;
+        is_resting |= rig.step(Event::Tick).rested;
+        assert!(waited_us < 80 * SECOND_US);
+    }
+    assert!(60 * SECOND_US < waited_us);
+}
+
 #[test]
 fn a_template_takes_what_can_be_paid_in_order_of_arrival() {
     let mut rig = Rig::mining();

@@ -4,7 +4,7 @@ use std::error::Error;
 use std::io;
 use std::sync::{Arc, Mutex, MutexGuard, OnceLock, PoisonError};
 
-use node::store::{RedbStore, Summary, verify};
+use node::store::{OpenError, Reader, RedbStore, Summary, verify};
 use quarry_core::store::{Changes, Store as _};
 use quarry_core::units::{AccountId, Amount};
 use redb::StorageBackend;
@@ -52,18 +52,33 @@ impl Files {
 }
 
 /// Edits of a store's file: the first byte says which file, the others what is done to it. Whatever that is, the store
-/// says what is wrong or holds a chain that the node had.
+/// says what is wrong or holds a chain that the node had; who only reads it finds the same and leaves it as it is.
 pub fn store(script: &[u8]) -> bool {
     let Some((which, edits)) = script.split_first() else { return false };
     let files = files();
     let mut image = files.images[usize::from(which % 2)].clone();
     edit(&mut image, edits);
     let network = &world().network;
+    let disk = Disk::new(image.clone());
+    let read = Reader::on(disk.clone(), &network.id).map(|reader| {
+        let snapshot = reader.snapshot().expect("every page has been checked");
+        verify(&snapshot, network, &mut |_, _| {})
+    });
+    assert!(*disk.bytes() == image, "reading writes");
+    if image.is_empty() {
+        // Here a node founds a new store.
+        assert!(matches!(read, Err(OpenError::NotAStore(_))), "{read:?}");
+        return false;
+    }
     let mut store = match RedbStore::on(Disk::new(image), &network.id) {
         Ok(store) => store,
-        Err(error) => return refuse(&error),
+        Err(error) => {
+            assert_eq!(read.as_ref(), Err(&error));
+            return refuse(&error);
+        }
     };
     let verdict = verify(store.snapshot(), network, &mut |_, _| {});
+    assert_eq!(read.as_ref(), Ok(&verdict));
     let balances = [(AccountId::default(), Some(Amount(1)))].into();
     store.apply(&Changes { balances, ..Changes::default() }).expect("every page has been checked");
     assert_eq!(store.balance(&AccountId::default()), Ok(Some(Amount(1))));

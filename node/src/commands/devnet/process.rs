@@ -1,8 +1,8 @@
 //! The processes of a devnet.
 //! Invariant: none outlives the one that started it, however that one ends.
 
-use std::fs::{self, File};
-use std::io;
+use std::fs::File;
+use std::io::{self, Seek as _, SeekFrom};
 use std::os::unix::process::CommandExt as _;
 use std::path::PathBuf;
 use std::process::{Child, Command, Stdio};
@@ -22,6 +22,8 @@ const POLL: Duration = Duration::from_millis(5);
 pub(super) struct Process {
     pub(super) name: String,
     log: PathBuf,
+    /// Where in the log its own words begin.
+    log_start: u64,
     child: Child,
 }
 
@@ -30,10 +32,12 @@ pub(super) struct Process {
 pub(super) struct Processes(pub(super) Vec<Process>);
 
 impl Process {
-    /// Starts a command of this program, which logs to a file of its own.
+    /// Starts a command of this program, which logs to a file of its own, behind what is there of earlier ones.
     pub(super) fn start(directory: &Directory, name: String, mut command: Command) -> Result<Self> {
         let log = directory.data().join(format!("{name}.log"));
-        let output = File::create(&log).with_context(|| format!("creating {}", log.display()))?;
+        let place = || format!("opening {}", log.display());
+        let output = File::options().append(true).create(true).open(&log).with_context(place)?;
+        let log_start = output.metadata().with_context(place)?.len();
         let child = command
             .arg("--until-stdin-closes")
             .stdin(Stdio::piped())
@@ -42,7 +46,7 @@ impl Process {
             .process_group(0)
             .spawn()
             .with_context(|| format!("starting {name}"))?;
-        Ok(Self { name, log, child })
+        Ok(Self { name, log, log_start, child })
     }
 
     /// The number by which the system knows it.
@@ -53,10 +57,16 @@ impl Process {
     /// What a process that has ended had to say.
     pub(super) fn last_words(&mut self) -> Result<Option<String>> {
         let Some(status) = self.child.try_wait()? else { return Ok(None) };
-        let log = fs::read_to_string(&self.log).unwrap_or_default();
+        let log = self.words().unwrap_or_default();
         let error = log.lines().rev().find_map(|line| line.strip_prefix("error: "));
         let words = error.map_or_else(|| format!("{status}; see {}", self.log.display()), ToOwned::to_owned);
         Ok(Some(words))
+    }
+
+    fn words(&self) -> io::Result<String> {
+        let mut log = File::open(&self.log)?;
+        log.seek(SeekFrom::Start(self.log_start))?;
+        io::read_to_string(log)
     }
 
     /// Tells it to stop, by the end of its standard input.
@@ -110,5 +120,43 @@ impl Processes {
 impl Drop for Processes {
     fn drop(&mut self) {
         self.end(|| false);
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::fs;
+
+    use super::*;
+    use crate::args::{CommonArgs, LogFormat, MediumArgs};
+
+    /// Starts something that says this and ends; answers its last words.
+    fn last_words(directory: &Directory, says: &str) -> String {
+        let mut command = Command::new("sh");
+        command.args(["-c", &format!("echo '{says}' >&2; exit 3")]);
+        let mut process = Process::start(directory, "node0".into(), command).unwrap();
+        process.child.wait().unwrap();
+        process.last_words().unwrap().unwrap()
+    }
+
+    /// The log of a node that was killed by its button was gone once it was started again, and with it what it had
+    /// said last.
+    #[test]
+    fn a_log_keeps_the_words_of_earlier_processes_and_tells_them_apart() {
+        let place = tempfile::tempdir().unwrap();
+        let common = CommonArgs {
+            dir: Some(place.path().into()),
+            network: None,
+            log_format: LogFormat::Human,
+            log: String::new(),
+            medium: MediumArgs::default(),
+        };
+        let directory = Directory::new(&common, ".");
+        fs::create_dir_all(directory.data()).unwrap();
+        let log = directory.data().join("node0.log");
+        assert_eq!(last_words(&directory, "error: no room"), "no room");
+        assert_eq!(last_words(&directory, "bye"), format!("exit status: 3; see {}", log.display()));
+        assert_eq!(last_words(&directory, "error: lost"), "lost");
+        assert_eq!(fs::read_to_string(&log).unwrap(), "error: no room\nbye\nerror: lost\n");
     }
 }

@@ -111,6 +111,13 @@ fn on_a_read_only_disk_no_node_starts_but_all_can_be_read() {
         place.run([command]).succeeds();
     }
     disk.remount("rw");
+    // What a node that is killed leaves is put in order without writing.
+    place.start(0, &["--backend", "none"]).kill();
+    disk.remount("ro");
+    for command in ["verify", "chain", "balance"] {
+        place.run([command]).succeeds();
+    }
+    disk.remount("rw");
     goes_on(place, &payments, &accepted);
 }
 

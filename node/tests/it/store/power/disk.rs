@@ -13,10 +13,8 @@ const SECTOR: usize = 512;
 /// What becomes of what was written since the last sync.
 #[derive(Debug, Clone, Copy, PartialEq, Eq, PartialOrd, Ord)]
 pub(super) enum Fate {
-    /// All of it is there.
+    /// All of it is there; so at a place right after a sync all that is certain, and nothing else.
     Kept,
-    /// Nothing is.
-    Dropped,
     /// The first writes are there, the one after them only up to a sector.
     TornAtSector,
     /// The first writes are there, the one after them only up to a byte.
@@ -28,8 +26,8 @@ pub(super) enum Fate {
 }
 
 impl Fate {
-    pub(super) const ALL: [Self; 6] =
-        [Self::Kept, Self::Dropped, Self::TornAtSector, Self::TornAtByte, Self::Reordered, Self::Shuffled];
+    pub(super) const ALL: [Self; 5] =
+        [Self::Kept, Self::TornAtSector, Self::TornAtByte, Self::Reordered, Self::Shuffled];
 }
 
 /// Something done to a disk.
@@ -106,7 +104,6 @@ pub(super) fn cut(durable: &[u8], doubtful: &[Operation], fate: Fate, random: &m
     for (position, operation) in doubtful.iter().enumerate() {
         let whole = match fate {
             Fate::Kept => true,
-            Fate::Dropped => false,
             Fate::TornAtSector | Fate::TornAtByte => position < torn,
             Fate::Reordered | Fate::Shuffled => random.random(),
         };
