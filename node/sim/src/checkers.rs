@@ -16,6 +16,8 @@ use crate::world::World;
 
 /// How long a network is watched for its idle rate.
 pub const IDLE_US: u64 = 30 * SECOND_US;
+/// The least that a transaction takes in a message.
+const TRANSACTION_BYTES_MIN: u64 = 200;
 /// How many block times a block takes at most on the average of some, where the difficulty follows a block time.
 const LATE_BLOCK_TIMES: u64 = 20;
 /// How long a peer that could not be synced with is left alone.
@@ -32,12 +34,14 @@ pub fn settled_within_us(world: &World) -> u64 {
     let options = &world.options;
     // Blocks of clocks that were ahead are refused until the others' clocks have caught up, and then asked for again.
     let ahead_us = options.offset_max_us().saturating_sub(options.skew_settled_us());
-    let blocks = waiting(world) / u64::from(options.block_transactions);
+    // What is on its way may be waiting transactions, too.
+    let (messages, bytes) = world.backlog();
+    let blocks = (waiting(world) + bytes / TRANSACTION_BYTES_MIN) / u64::from(options.block_transactions);
     // A difficulty that hostile nodes or a fast clock have raised makes blocks late until they have eased it.
     let block_us =
         options.block_interval_us.max(LATE_BLOCK_TIMES * u64::from(options.block_time_s) * SECOND_US);
     // What a flood has left is worked off in at most twice its time: a network at rest needs less than half of it.
-    let backlog_us = 2 * world.backlog() * options.event_us();
+    let backlog_us = 2 * messages * options.event_us();
     600 * SECOND_US + backlog_us + (20 + 2 * blocks) * block_us + 4 * options.status_interval_us + ahead_us
 }
 

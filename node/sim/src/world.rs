@@ -280,18 +280,30 @@ impl World {
         }
     }
 
-    /// How many messages wait for the node that most wait for, or are on their way there.
-    pub fn backlog(&self) -> u64 {
-        let inbox = |machine: &Machine| machine.process.as_ref().map_or(0, |it| it.inbox.len() as u64);
-        let mut waiting: Vec<u64> = self.machines.iter().map(inbox).collect();
-        for Reverse(entry) in &self.agenda {
-            if let Doing::Arrive(mail) = &entry.doing
-                && let Some(count) = waiting.get_mut(usize::from(mail.to.0))
-            {
-                *count += 1;
+    /// How many messages wait for the node that most wait for, or are on their way there, and how many bytes for the one
+    /// that those are most for.
+    pub fn backlog(&self) -> (u64, u64) {
+        let mut waiting = vec![(0, 0); self.machines.len()];
+        let mut count = |index: usize, mail: &Mail| {
+            if let Some((messages, bytes)) = waiting.get_mut(index) {
+                *messages += 1;
+                *bytes += mail.bytes.len() as u64;
+            }
+        };
+        for (index, machine) in self.machines.iter().enumerate() {
+            for input in machine.process.iter().flat_map(|process| &process.inbox) {
+                if let Input::Delivery(delivery) = input {
+                    count(index, &delivery.mail);
+                }
             }
         }
-        waiting.into_iter().max().unwrap_or(0)
+        for Reverse(entry) in &self.agenda {
+            if let Doing::Arrive(mail) = &entry.doing {
+                count(usize::from(mail.to.0), mail);
+            }
+        }
+        let most = |figure: fn(&(u64, u64)) -> u64| waiting.iter().map(figure).max().unwrap_or(0);
+        (most(|it| it.0), most(|it| it.1))
     }
 
     fn is_settled(&self) -> bool {
