@@ -20,9 +20,9 @@ pub mod machine;
 
 pub mod traffic;
 
-pub mod adversary;
-
 pub mod difficulty;
+
+pub mod adversary;
 
 pub mod history;
 
