@@ -9,6 +9,7 @@ use quarry_core::store::{Store as _, StoreError};
 use quarry_core::units::{Amount, Hash, Height};
 
 use crate::feed::View;
+use crate::query::effective_blocks;
 use crate::store::Snapshot;
 
 /// The newest blocks whose headers are looked at.
@@ -83,10 +84,10 @@ impl Window {
         let intervals = self.intervals_s();
         let time: f64 = intervals.iter().sum();
         let works = self.headers.iter().rev().take(intervals.len());
-        let work: f64 = works.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).sum();
-        // A few hundred blocks are exact as a float.
-        let margin = 1.96 / (intervals.len() as f64).sqrt();
-        (0.0 < time).then(|| (work / time, margin))
+        let works: Vec<f64> =
+            works.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).collect();
+        let margin = 1.96 / effective_blocks(works.iter().copied()).sqrt();
+        (0.0 < time).then(|| (works.iter().sum::<f64>() / time, margin))
     }
 
     /// The share of the blocks seen lately that are beside the best chain.
