@@ -18,7 +18,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::args::BlockRef;
 use crate::exit::{Exit, OrExit as _};
 use crate::store::Snapshot;
-pub use seen::{BLOCKS_MAX, SeenAnswer};
+pub use seen::{BLOCKS_MAX, SeenAnswer, effective_blocks};
 
 /// The most blocks or balances of one answer.
 pub const COUNT_MAX: u32 = 1000;

@@ -22,13 +22,14 @@ pub struct TuneArgs {
     #[arg(long, value_name = "RATE", conflicts_with = "machines")]
     pub hash_rate: Option<HashRate>,
     /// Take the hash rate and the shares from this node's newest blocks, and the delay from its peers. Right where the
-    /// nodes mine all the time: pauses count as slow mining
+    /// nodes mine all the time, as with --mine-empty: pauses count as slow mining
     #[arg(long, value_name = "ID", conflicts_with = "machines")]
     pub node: Option<NodeId>,
-    /// How many of its blocks to look at: more say it more exactly, fewer say how it is now
-    #[arg(long, value_name = "N", default_value_t = 1000, requires = "node")]
+    /// How many of its blocks to look at: more say it more exactly, fewer say how it is now [default: 1000, or 60 where
+    /// the difficulty follows a block time]
+    #[arg(long, value_name = "N", requires = "node")]
     #[arg(value_parser = clap::value_parser!(u32).range(10..=100_000))]
-    pub blocks: u32,
+    pub blocks: Option<u32>,
     /// How many machines like this one mine, where its hash rate is measured [default: 1]
     #[arg(long, value_name = "N")]
     pub machines: Option<NonZeroU32>,
@@ -46,8 +47,9 @@ pub struct TuneArgs {
     /// Simulate 100,000 blocks, too
     #[arg(long)]
     pub simulate: bool,
-    /// Another simulation
-    #[arg(long, value_name = "N", default_value_t = 1, requires = "simulate")]
+    /// Another simulation, also of what is simulated because a block takes more than a fifth of an interval to another
+    /// node
+    #[arg(long, value_name = "N", default_value_t = 1)]
     pub seed: u64,
     /// Write the difficulty into a network file, which then describes another network
     #[arg(long, value_name = "FILE")]

@@ -21,6 +21,7 @@ use crate::tune::measure;
 use crate::tune::model::{Conditions, Goal, Outcome};
 use crate::tune::network_file;
 use crate::tune::simulate::{Simulated, simulate};
+use crate::tune::solve;
 use inputs::Inputs;
 
 /// How many whole numbers of zeros below and above the recommendation are shown.
@@ -52,6 +53,8 @@ struct Advice {
     now: Option<Prediction>,
     /// What it has brought.
     seen: Option<Seen>,
+    /// Why the hash rate may be wrong.
+    warnings: Vec<String>,
 }
 
 /// What a difficulty brings, and how much that depends on what is not known exactly of the hash rate.
@@ -83,7 +86,7 @@ pub fn run(common: &CommonArgs, args: &TuneArgs) -> Result<Exit> {
         (Some(percent), _) => Goal::Stale(percent / 100.0),
         (None, interval) => Goal::Interval(interval.unwrap_or(10.0)),
     };
-    let work = inputs.conditions.hashes_for(goal).or_exit(Exit::Usage)?;
+    let work = solve::hashes_for(&inputs.conditions, goal, args.seed).or_exit(Exit::Usage)?;
     let advice = advise(inputs, work, args);
     if args.json {
         say!("{}", serde_json::to_string(&advice)?)?;
@@ -108,47 +111,47 @@ pub fn run(common: &CommonArgs, args: &TuneArgs) -> Result<Exit> {
 pub(super) fn suggest(search: &dyn NonceSearch, interval_s: f64) -> Result<(Bits, f64)> {
     let [_, hash_rate, _] = measure::hash_rate(search, None)?.spread();
     let alone = Conditions { hash_rate, shares: vec![1.0], delays_s: Vec::new() };
-    Ok((alone.hashes_for(Goal::Interval(interval_s))?.target().bits(), hash_rate))
+    Ok((solve::hashes_for(&alone, Goal::Interval(interval_s), 0)?.target().bits(), hash_rate))
 }
 
 fn advise(inputs: Inputs, work: Work, args: &TuneArgs) -> Advice {
-    let Inputs { conditions, hash_rate, hash_rate_from, delays_from, seen } = inputs;
+    let Inputs { conditions, hash_rate, hash_rate_from, delays_from, seen, warnings } = inputs;
     let hashes = work.as_f64();
-    let outcome = conditions.outcome(hashes);
-    let predict = |hashes| predict(&conditions, hash_rate, hashes);
+    let predict = |hashes| predict(&conditions, hash_rate, hashes, args.seed);
+    let recommended = predict(hashes);
     // There are from 1 to 63 zeros, so the casts lose only fractions.
-    let zeros = outcome.zeros.floor().clamp(1.0, 63.0) as u32;
+    let zeros = recommended.outcome.zeros.floor().clamp(1.0, 63.0) as u32;
     let neighbours = (zeros.saturating_sub(NEIGHBOURS - 1).max(1)..=(zeros + NEIGHBOURS).min(63))
-        .map(|zeros| conditions.outcome(16_f64.powi(zeros.cast_signed())));
+        .map(|zeros| solve::outcome(&conditions, 16_f64.powi(zeros.cast_signed()), args.seed));
     Advice {
         hash_rate,
         hash_rate_from,
         bits: work.target().bits(),
-        recommended: predict(hashes),
+        recommended,
         neighbours: neighbours.collect(),
         simulated: args.simulate.then(|| simulate(&conditions, hashes, args.seed)),
         now: seen.as_ref().map(|seen| predict(seen.hashes)),
         seen: seen.map(Seen::new),
+        warnings,
         delays_ms: conditions.delays_s.iter().map(|delay_s| delay_s * 1e3).collect(),
         delays_from,
         shares: conditions.shares,
     }
 }
 
-fn predict(conditions: &Conditions, hash_rate: Estimate, hashes: f64) -> Prediction {
-    let at = |hash_rate| Conditions { hash_rate, ..conditions.clone() }.outcome(hashes);
-    let (slow, fast) = (at(hash_rate.low), at(hash_rate.high));
-    Prediction {
-        outcome: conditions.outcome(hashes),
-        mean_bounds_s: [fast.mean_s, slow.mean_s],
-        stale_bounds: [slow.stale, fast.stale],
-    }
+fn predict(conditions: &Conditions, hash_rate: Estimate, hashes: f64, seed: u64) -> Prediction {
+    let at = |hash_rate| solve::outcome(&Conditions { hash_rate, ..conditions.clone() }, hashes, seed);
+    let outcome = at(hash_rate.value);
+    // A simulation takes a while, so there is none for bounds that are no others.
+    let at_bound = |bound: f64| if bound == hash_rate.value { outcome } else { at(bound) };
+    let (slow, fast) = (at_bound(hash_rate.low), at_bound(hash_rate.high));
+    Prediction { outcome, mean_bounds_s: [fast.mean_s, slow.mean_s], stale_bounds: [slow.stale, fast.stale] }
 }
 
 impl Seen {
     fn new(blocks: SeenAnswer) -> Self {
         // Intervals are about exponential, so that their sum tells as much as a hash rate does.
-        let rate = estimate::rate(blocks.blocks, blocks.mean_s * blocks.blocks as f64);
+        let rate = estimate::rate(blocks.effective_blocks, blocks.mean_s * blocks.effective_blocks);
         let mean_s = Estimate { value: blocks.mean_s, low: 1.0 / rate.high, high: 1.0 / rate.low };
         let stale = estimate::share(blocks.side_blocks, blocks.side_blocks + blocks.height.0);
         Self { blocks, mean_s, stale }
@@ -169,6 +172,9 @@ fn write(path: &Path, bits: Bits) -> Result<()> {
 fn print(advice: &Advice) -> Result<()> {
     let rate = bounded(advice.hash_rate, hash_rate);
     say!("hash rate    {rate}, {}", advice.hash_rate_from)?;
+    for warning in &advice.warnings {
+        say!("             warning: {warning}")?;
+    }
     say!("shares       {}", shares(&advice.shares))?;
     say!("delay        {}, {}", delays(&advice.delays_ms), advice.delays_from)?;
     if let Some(seen) = &advice.seen {
@@ -183,12 +189,21 @@ fn print(advice: &Advice) -> Result<()> {
     all.push(("recommended", advice.recommended.outcome));
     all.extend(advice.now.as_ref().map(|now| ("now", now.outcome)));
     all.sort_by(|one, other| one.1.zeros.total_cmp(&other.1.zeros));
+    let is_any_simulated = all.iter().any(|(_, it)| it.by_simulation);
     for (name, it) in all {
+        let mark = if it.by_simulation { "*" } else { "" };
         let times = [it.mean_s, it.median_s, it.p90_s, it.p99_s].map(duration);
         let [mean, median, p90, p99] = times;
-        rows.add_row([name.into(), format!("{:.2}", it.zeros), mean, median, p90, p99, percent(it.stale)]);
+        let [zeros, stale] = [format!("{:.2}", it.zeros), percent(it.stale)];
+        rows.add_row([format!("{name}{mark}"), zeros, mean, median, p90, p99, stale]);
     }
     print_table(&rows)?;
+    if is_any_simulated {
+        say!(
+            "\n* by simulation: a block takes more than a fifth of an interval to another node, and the formulas"
+        )?;
+        say!("  leave out what forks of forks do")?;
+    }
     if short < long {
         let [low, high] = advice.recommended.stale_bounds.map(percent);
         let (short, long) = (duration(short), duration(long));

@@ -9,6 +9,7 @@ use quarry_core::store::{Store as _, StoreError};
 use quarry_core::units::{Amount, Hash, Height};
 
 use crate::feed::View;
+use crate::query::effective_blocks;
 use crate::store::Snapshot;
 
 /// The newest blocks whose headers are looked at.
@@ -83,15 +84,42 @@ impl Window {
         let intervals = self.intervals_s();
         let time: f64 = intervals.iter().sum();
         let works = self.headers.iter().rev().take(intervals.len());
-        let work: f64 = works.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).sum();
-        // A few hundred blocks are exact as a float.
-        let margin = 1.96 / (intervals.len() as f64).sqrt();
-        (0.0 < time).then(|| (work / time, margin))
+        let works: Vec<f64> =
+            works.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).collect();
+        let margin = 1.96 / effective_blocks(works.iter().copied()).sqrt();
+        (0.0 < time).then(|| (works.iter().sum::<f64>() / time, margin))
     }
 
     /// The share of the blocks seen lately that are beside the best chain.
     pub(super) fn stale_rate(&self, view: &View) -> Option<f64> {
         let seen = view.arrivals.len();
         (0 < seen).then(|| self.beside.len() as f64 / seen as f64)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use quarry_core::target::Bits;
+    use quarry_core::units::Timestamp;
+
+    use super::*;
+
+    #[test]
+    fn the_margin_counts_blocks_by_their_hashes() {
+        let text = "name = \"a\"\ngenesis_time = \"2026-01-01 00:00:00\"\ndifficulty = 3\naccounts = []\n";
+        let mut header = crate::config::parse_network(text).unwrap().genesis;
+        let mut window = Window::default();
+        // The first block and the one after it count for nothing; then come 100 of 4096 hashes and 60 of 2^24.
+        for zeros in [3; 102].into_iter().chain([6; 60]) {
+            window.headers.push((Hash::default(), header));
+            header.index.0 += 1;
+            header.bits = Bits::from_zeros(zeros).unwrap();
+            header.timestamp = Timestamp::from_micros(header.timestamp.micros() + 1_000_000).unwrap();
+        }
+        window.headers.push((Hash::default(), header));
+        let (rate, margin) = window.network_hash_rate().unwrap();
+        let hashes = 101.0 * 4096.0 + 60.0 * 16_777_216.0;
+        assert!((rate / (hashes / 161.0) - 1.0).abs() < 1e-9, "{rate}");
+        assert!((margin - 1.96 / 60_f64.sqrt()).abs() < 1e-3, "{margin}");
     }
 }

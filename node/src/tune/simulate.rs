@@ -5,7 +5,6 @@
 //! Invariant: the same seed gives the same figures.
 
 use std::cmp::Reverse;
-use std::collections::BinaryHeap;
 
 use rand::rngs::StdRng;
 use rand::{RngExt as _, SeedableRng as _};
@@ -37,42 +36,45 @@ pub struct Simulated {
     pub p99_s: f64,
 }
 
+/// A block, of which times are in mean intervals between any two blocks.
 #[derive(Debug, Clone, Copy)]
 struct Block {
     parent: usize,
     height: usize,
     hash: u64,
-    found_ns: u64,
+    finder: usize,
+    found: f64,
 }
 
 /// A network as a run leaves it.
 struct Run<'a> {
-    conditions: &'a Conditions,
+    shares: &'a [f64],
+    /// The delays in mean intervals.
+    delays: &'a [f64],
+    delay_max: f64,
     rng: StdRng,
+    /// What delays are drawn by.
+    salt: u64,
     blocks: Vec<Block>,
-    /// Each node's tip.
-    tips: Vec<usize>,
-    /// Blocks on their way, the first to arrive first: when, to which node, which block.
-    arrivals: BinaryHeap<Reverse<(u64, usize, usize)>>,
+    /// All blocks before this one have reached everybody.
+    spreading: usize,
+    /// The best of those.
+    common: usize,
 }
 
 /// Lets the nodes mine with so many hashes a block.
 pub fn simulate(conditions: &Conditions, hashes: f64, seed: u64) -> Simulated {
-    let (mut stale, mut means, mut intervals) = (Vec::new(), Vec::new(), Vec::new());
-    for number in 0..RUNS {
-        let rng = StdRng::seed_from_u64(seed.wrapping_mul(RUNS).wrapping_add(number));
-        let run = Run::new(conditions, rng).mine(conditions.interval_of_all_s(hashes));
-        let chain = run.intervals_s();
-        stale.push(1.0 - chain.len() as f64 / BLOCKS as f64);
-        means.push(mean(&chain));
-        intervals.extend(chain);
-    }
-    intervals.sort_by(f64::total_cmp);
-    // Some thousands of blocks: there is one at each of these places.
-    let at = |percent: usize| intervals[intervals.len() * percent / 100];
+    let chains = chains(conditions, hashes, seed);
+    let stale: Vec<f64> = chains.iter().map(|chain| 1.0 - chain.len() as f64 / BLOCKS as f64).collect();
+    let stale = Estimate::of_mean(&stale);
+    let means: Vec<f64> = chains.iter().map(|chain| mean(chain)).collect();
+    let mut intervals_s = chains.concat();
+    intervals_s.sort_by(f64::total_cmp);
+    // Some hundreds of blocks at least: there is one at each of these places.
+    let at = |percent: usize| intervals_s[intervals_s.len() * percent / 100];
     Simulated {
         blocks: RUNS * BLOCKS as u64,
-        stale: Estimate::of_mean(&stale),
+        stale: Estimate { low: stale.low.max(0.0), ..stale },
         mean_s: Estimate::of_mean(&means),
         median_s: at(50),
         p90_s: at(90),
@@ -80,60 +82,79 @@ pub fn simulate(conditions: &Conditions, hashes: f64, seed: u64) -> Simulated {
     }
 }
 
+/// The times between blocks of each run's best chain in seconds, the newest first.
+pub(super) fn chains(conditions: &Conditions, hashes: f64, seed: u64) -> Vec<Vec<f64>> {
+    // Runs know no seconds: whatever the units are, a time keeps all of its bits.
+    let interval_s = conditions.interval_of_all_s(hashes);
+    let delays: Vec<f64> = conditions.delays_s.iter().map(|delay_s| delay_s / interval_s).collect();
+    let run = |number| {
+        let rng = StdRng::seed_from_u64(seed.wrapping_mul(RUNS).wrapping_add(number));
+        let intervals = Run::new(&conditions.shares, &delays, rng).mine().intervals();
+        intervals.into_iter().map(|interval| interval * interval_s).collect()
+    };
+    (0..RUNS).map(run).collect()
+}
+
 impl<'a> Run<'a> {
-    fn new(conditions: &'a Conditions, rng: StdRng) -> Self {
-        let first = Block { parent: 0, height: 0, hash: 0, found_ns: 0 };
-        let tips = vec![0; conditions.shares.len()];
-        Self { conditions, rng, blocks: vec![first], tips, arrivals: BinaryHeap::new() }
+    fn new(shares: &'a [f64], delays: &'a [f64], mut rng: StdRng) -> Self {
+        let first = Block { parent: 0, height: 0, hash: 0, finder: 0, found: 0.0 };
+        let delay_max = delays.iter().fold(0.0, |most: f64, delay| most.max(*delay));
+        let salt = rng.random();
+        Self { shares, delays, delay_max, rng, salt, blocks: vec![first], spreading: 1, common: 0 }
     }
 
-    /// Finds the blocks of a run, one in so many seconds on average.
-    fn mine(mut self, interval_s: f64) -> Self {
-        let mut now_ns = 0;
+    /// Finds the blocks of a run.
+    fn mine(mut self) -> Self {
+        let mut now = 0.0;
         while self.blocks.len() <= BLOCKS {
-            let wait_s = -(1.0 - self.rng.random::<f64>()).ln() * interval_s;
-            now_ns += nanoseconds(wait_s);
-            while let Some(Reverse((at_ns, node, block))) = self.arrivals.peek().copied() {
-                if now_ns < at_ns {
-                    break;
-                }
-                self.arrivals.pop();
-                self.learn(node, block);
+            now -= (1.0 - self.rng.random::<f64>()).ln();
+            while self.blocks.get(self.spreading).is_some_and(|it| it.found + self.delay_max <= now) {
+                self.common = self.better(self.common, self.spreading);
+                self.spreading += 1;
             }
             let finder = self.draw_finder();
-            self.find(finder, now_ns);
+            let parent = self.tip(finder, now);
+            let height = self.blocks[parent].height + 1;
+            self.blocks.push(Block { parent, height, hash: self.rng.random(), finder, found: now });
         }
         self
     }
 
-    fn find(&mut self, finder: usize, now_ns: u64) {
-        let parent = self.tips[finder];
-        let height = self.blocks[parent].height + 1;
-        let block = self.blocks.len();
-        self.blocks.push(Block { parent, height, hash: self.rng.random(), found_ns: now_ns });
-        self.tips[finder] = block;
-        for node in (0..self.tips.len()).filter(|node| *node != finder) {
-            let delays_s = &self.conditions.delays_s;
-            let delay_s = delays_s[self.rng.random_range(0..delays_s.len())];
-            self.arrivals.push(Reverse((now_ns + nanoseconds(delay_s), node, block)));
-        }
+    /// The best block that a node knows. Only whoever finds a block needs one, so that a run of many nodes takes no
+    /// longer than one of few.
+    fn tip(&self, node: usize, now: f64) -> usize {
+        let is_known = |block: &usize| {
+            let Block { finder, found, .. } = self.blocks[*block];
+            finder == node || found + self.delay(*block, node) <= now
+        };
+        let spreading = (self.spreading..self.blocks.len()).filter(is_known);
+        spreading.fold(self.common, |best, block| self.better(best, block))
     }
 
-    fn learn(&mut self, node: usize, block: usize) {
-        if self.is_better(block, self.tips[node]) {
-            self.tips[node] = block;
+    /// How long a block takes to a node, the same however often it is asked for.
+    fn delay(&self, block: usize, node: usize) -> f64 {
+        if let [delay] = self.delays {
+            return *delay;
         }
+        // The finalizer of SplitMix64: a generator for each pair would take ten times as long. The casts lose nothing.
+        let mut mixed = self.salt ^ ((block as u64) << 32 | node as u64);
+        for multiplier in [0xbf58_476d_1ce4_e5b9, 0x94d0_49bb_1331_11eb_u64] {
+            mixed = (mixed ^ (mixed >> 30)).wrapping_mul(multiplier);
+        }
+        let draw = (mixed ^ (mixed >> 31)) % self.delays.len() as u64;
+        self.delays[draw as usize]
     }
 
-    fn is_better(&self, one: usize, other: usize) -> bool {
+    /// The better of two blocks: the higher one or that with the lower hash.
+    fn better(&self, one: usize, other: usize) -> usize {
         let rank = |block: usize| (self.blocks[block].height, Reverse(self.blocks[block].hash));
-        rank(other) < rank(one)
+        if rank(one) < rank(other) { other } else { one }
     }
 
     fn draw_finder(&mut self) -> usize {
         let mut point: f64 = self.rng.random();
-        let last = self.conditions.shares.len() - 1;
-        for (node, share) in self.conditions.shares.iter().enumerate() {
+        let last = self.shares.len() - 1;
+        for (node, share) in self.shares.iter().enumerate() {
             point -= share;
             if point < 0.0 {
                 return node;
@@ -142,23 +163,17 @@ impl<'a> Run<'a> {
         last
     }
 
-    /// The times between the blocks of the best chain.
-    fn intervals_s(&self) -> Vec<f64> {
-        let mut block =
-            (0..self.blocks.len()).fold(0, |best, it| if self.is_better(it, best) { it } else { best });
-        let mut intervals_s = Vec::new();
+    /// The times between the blocks of the best chain, the newest first.
+    fn intervals(&self) -> Vec<f64> {
+        let mut block = (0..self.blocks.len()).fold(0, |best, it| self.better(best, it));
+        let mut intervals = Vec::new();
         while block != 0 {
-            let Block { parent, found_ns, .. } = self.blocks[block];
-            intervals_s.push((found_ns - self.blocks[parent].found_ns) as f64 / 1e9);
+            let Block { parent, found, .. } = self.blocks[block];
+            intervals.push(found - self.blocks[parent].found);
             block = parent;
         }
-        intervals_s
+        intervals
     }
-}
-
-fn nanoseconds(seconds: f64) -> u64 {
-    // The cast saturates; what is lost is less than a nanosecond.
-    (seconds * 1e9) as u64
 }
 
 #[cfg(test)]
@@ -189,6 +204,38 @@ mod tests {
                 }
             }
         }
+    }
+
+    /// Runs of more than 584 years once wrapped, as 64 bits count no more nanoseconds, and the figures made no sense.
+    #[test]
+    fn the_unit_of_time_makes_no_difference() {
+        let at = |factor: f64| {
+            let conditions = Conditions {
+                hash_rate: 1e6,
+                shares: equal_shares(4),
+                delays_s: vec![0.1 * factor, 0.3 * factor],
+            };
+            simulate(&conditions, 1e6 * factor, 1)
+        };
+        let seconds = at(1.0);
+        for factor in [1e-9, 1e7, 1e12] {
+            let other = at(factor);
+            assert!((other.stale.value - seconds.stale.value).abs() < 1e-9, "{factor}: {other:?}");
+            assert!(
+                (other.mean_s.value / factor / seconds.mean_s.value - 1.0).abs() < 1e-9,
+                "{factor}: {other:?}"
+            );
+            assert!((other.p99_s / factor / seconds.p99_s - 1.0).abs() < 1e-9, "{factor}: {other:?}");
+        }
+    }
+
+    /// Each node mines alone for most of a run, so the chain is that of the largest node.
+    #[test]
+    fn with_endless_delays_the_largest_node_wins() {
+        let conditions = Conditions { hash_rate: 1e6, shares: vec![0.5, 0.3, 0.2], delays_s: vec![1e9] };
+        let seen = simulate(&conditions, 1e6, 1);
+        assert!((seen.stale.value - 0.5).abs() < 0.01, "{seen:?}");
+        assert!((seen.mean_s.value - 2.0).abs() < 0.05, "{seen:?}");
     }
 
     #[test]

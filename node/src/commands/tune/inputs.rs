@@ -1,6 +1,8 @@
 //! Where hash rate, shares and delay come from: the command line, this machine, or a node.
 
 use anyhow::{Result, anyhow, ensure};
+use quarry_core::retarget;
+use quarry_core::units::NodeId;
 
 use crate::args::{CommonArgs, NodeArgs, TuneArgs};
 use crate::commands::inspect;
@@ -12,10 +14,15 @@ use crate::exit::{Exit, OrExit as _};
 use crate::query::{Query, SeenAnswer};
 use crate::tune::estimate::{self, BLOCKS_MIN, Estimate};
 use crate::tune::measure;
-use crate::tune::model::{Conditions, equal_shares};
+use crate::tune::model::{Conditions, Goal, equal_shares};
+use crate::tune::solve;
 
 /// How many nodes there are where nothing says it, as in a devnet.
 const NODES: usize = 4;
+/// How many blocks are looked at where nothing says it.
+const BLOCKS: u32 = 1000;
+/// How many those are that the present difficulty follows, where it does follow blocks.
+const PACED_BLOCKS: u32 = retarget::WINDOW as u32;
 
 /// What is known of a network.
 pub(super) struct Inputs {
@@ -23,11 +30,15 @@ pub(super) struct Inputs {
     pub(super) hash_rate: Estimate,
     pub(super) hash_rate_from: String,
     pub(super) delays_from: String,
+    /// Blocks that were looked at, if there are enough of them.
     pub(super) seen: Option<SeenAnswer>,
+    /// Why the hash rate may be wrong.
+    pub(super) warnings: Vec<String>,
 }
 
 /// What a node knows.
 struct Source {
+    id: NodeId,
     seen: SeenAnswer,
     status: Option<NodeStatus>,
 }
@@ -35,17 +46,24 @@ struct Source {
 impl Inputs {
     pub(super) fn gather(common: &CommonArgs, args: &TuneArgs) -> Result<Self> {
         let source = Source::ask(common, args)?;
+        if let (Some(source), None) = (&source, args.hash_rate) {
+            source.ensure_enough()?;
+        }
         let (delays_s, delays_from) = delays(common, args, source.as_ref())?;
         let shares = shares(args, source.as_ref())?;
         let mut conditions = Conditions { hash_rate: 1.0, shares, delays_s };
         let (hash_rate, hash_rate_from) = match (&source, args.hash_rate) {
             (_, Some(rate)) => (Estimate::exact(rate.0), "as given".to_owned()),
-            (Some(source), None) => source.hash_rate(conditions.lost_s())?,
+            (Some(source), None) => source.hash_rate(&conditions, args.seed)?,
             (None, None) => measured(args)?,
         };
         conditions.hash_rate = hash_rate.value;
-        let seen = source.map(|source| source.seen);
-        Ok(Self { conditions, hash_rate, hash_rate_from, delays_from, seen })
+        let warnings = match &source {
+            Some(source) if args.hash_rate.is_none() => source.warnings(hash_rate),
+            _ => Vec::new(),
+        };
+        let seen = source.filter(Source::has_enough).map(|source| source.seen);
+        Ok(Self { conditions, hash_rate, hash_rate_from, delays_from, seen, warnings })
     }
 }
 
@@ -53,31 +71,55 @@ impl Source {
     fn ask(common: &CommonArgs, args: &TuneArgs) -> Result<Option<Self>> {
         let Some(id) = args.node else { return Ok(None) };
         let which = NodeArgs { id: Some(id), json: false };
-        let answer = inspect::ask(common, &which, Query::Seen { blocks: args.blocks })?;
+        let (network, directory, _) = inspect::locate(common, &which)?;
+        let count = args.blocks.unwrap_or(if 0 < network.block_time_us { PACED_BLOCKS } else { BLOCKS });
+        let answer = inspect::ask(common, &which, Query::Seen { blocks: count })?;
         let seen: SeenAnswer = serde_json::from_str(answer.get())?;
-        let found = seen.blocks;
-        if found < BLOCKS_MIN || seen.seconds_per_hash <= 0.0 {
-            let error =
-                anyhow!("the chain of node {id} has {found} blocks to look at: too few to tell anything");
-            return Err(Exit::Usage.hinted(error, "let it mine for a while, or give --hash-rate"));
-        }
-        let status = control::status(&Directory::new(common, ".").socket(id))?;
-        Ok(Some(Self { seen, status }))
+        let status = control::status(&directory.socket(id))?;
+        Ok(Some(Self { id, seen, status }))
     }
 
-    /// The hash rate that the blocks tell of. They are those of the chain, so the time is added in which the network
-    /// searched for what became stale.
-    fn hash_rate(&self, lost_s: f64) -> Result<(Estimate, String)> {
-        let SeenAnswer { blocks, hashes, seconds_per_hash, .. } = self.seen;
-        let of_chain = estimate::rate(blocks, seconds_per_hash);
-        let of_all = |rate: f64| hashes / (hashes / rate - lost_s);
-        let bounds = [of_chain.low, of_chain.value, of_chain.high].map(of_all);
-        if bounds.iter().any(|rate| *rate <= 0.0 || !rate.is_finite()) {
-            let error = anyhow!("blocks come faster than a delay of {lost_s:.3} s allows");
-            return Err(Exit::Usage.hinted(error, "give a shorter --delay, or --hash-rate"));
+    fn has_enough(&self) -> bool {
+        BLOCKS_MIN <= self.seen.effective_blocks && 0.0 < self.seen.mean_s
+    }
+
+    /// An error unless the blocks tell of a hash rate.
+    fn ensure_enough(&self) -> Result<()> {
+        if self.has_enough() {
+            return Ok(());
         }
-        let [low, value, high] = bounds;
-        Ok((Estimate { value, low, high }, format!("as the last {blocks} blocks tell")))
+        let (id, SeenAnswer { blocks, effective_blocks, .. }) = (self.id, &self.seen);
+        let worth =
+            if 0 < *blocks { format!(", worth {effective_blocks:.1} of equal work") } else { String::new() };
+        let error =
+            anyhow!("the chain of node {id} has {blocks} blocks to look at{worth}: too few to tell anything");
+        Err(Exit::Usage.hinted(error, "let it mine for a while, or give --hash-rate"))
+    }
+
+    /// The hash rate that the blocks tell of. They are those of the chain, so the time is left out that delays add to
+    /// its intervals.
+    fn hash_rate(&self, conditions: &Conditions, seed: u64) -> Result<(Estimate, String)> {
+        let SeenAnswer { blocks, effective_blocks, hashes, mean_s, .. } = self.seen;
+        let all_s = solve::interval_of_all_for(conditions, Goal::Interval(mean_s), seed)
+            .or_exit(Exit::Usage)
+            .or_hint(|| "the blocks came faster: give a shorter --delay, or --hash-rate".into())?;
+        let rate = estimate::rate(effective_blocks, effective_blocks * all_s / hashes);
+        Ok((rate, format!("as the last {blocks} blocks tell")))
+    }
+
+    /// Why the hash rate that the blocks tell of may be too low.
+    fn warnings(&self, hash_rate: Estimate) -> Vec<String> {
+        let mut warnings = Vec::new();
+        if !self.seen.mines_empty {
+            let waits = "no empty block is among the newest: if nodes wait for transactions, the pauses count as slow";
+            warnings.push(format!("{waits} mining (see --mine-empty)"));
+        }
+        let own = self.status.as_ref().map_or(0.0, |status| status.hash_rate.over_60_s);
+        if hash_rate.high < own {
+            let own = inspect::hash_rate(own);
+            warnings.push(format!("node {} alone does {own} now, so that the blocks tell of less", self.id));
+        }
+        warnings
     }
 
     /// The delays to the peers that answer, in milliseconds.
@@ -93,7 +135,7 @@ impl Source {
     fn shares(&self) -> Result<Vec<f64>> {
         let named: u64 =
             self.seen.miners.iter().filter(|(name, _)| !name.is_empty()).map(|(_, count)| count).sum();
-        if named == self.seen.blocks {
+        if 0 < named && named == self.seen.blocks {
             return Ok(self.seen.miners.values().map(|count| *count as f64 / named as f64).collect());
         }
         let alive = |status: &NodeStatus| {
