@@ -240,8 +240,9 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
 
 /// How many statuses a node sends in a round at rest, on the average.
 fn statuses(options: &Options) -> u64 {
-    // It asks some, who reply, and as many ask it; hostile ones are asked again and again, or whether they are back.
-    let of_gossip = 2 * EXCHANGES as u64 + options.adversaries.len() as u64;
+    // It asks some, who reply, and as many ask it. Hostile ones, who are silent, are asked again and again, or whether they
+    // are back, and for each of them another is asked, who replies.
+    let of_gossip = 2 * EXCHANGES as u64 + 3 * options.adversaries.len() as u64;
     // It tells all, and asks one of them in turn for a reply.
     let of_mesh = u64::from(options.members());
     if options.gossips() { of_gossip } else { of_mesh.max(of_gossip) }
