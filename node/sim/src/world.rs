@@ -23,8 +23,9 @@ use crate::traffic::Traffic;
 use crate::violation::Violation;
 use crate::watch::Watch;
 
-/// For how many seconds nothing may be left to do: between two blocks a node searches nothing for a moment.
-const SETTLED_S: u64 = 3;
+/// For how many seconds nothing may be left to do: between two blocks a node searches nothing for a moment, and one that
+/// has transactions and cannot mine them looks again after ten.
+const SETTLED_S: u64 = 12;
 
 /// A simulated network and its clients.
 pub struct World {

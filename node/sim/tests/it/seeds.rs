@@ -98,10 +98,16 @@ fn further_seeds_of_six_hours() {
 }
 
 /// The end of the faults sets a clock back. What its node took before was too new for a block by then, and was mined when
-/// the network already counted as settled.
+/// the network already counted as settled; in the second, because the node looked again only when something happened.
 #[test]
 fn what_is_too_new_to_be_mined_is_waited_for() {
-    check(std::iter::once((10_019_992, Options::from_seed(10_019_992))));
+    check([10_019_992, 500_200, 20_004_269].map(|seed| (seed, Options::from_seed(seed))).into_iter());
+}
+
+/// What had been sent to a node that was away was a thousand payments, of which each takes a block.
+#[test]
+fn what_is_on_its_way_to_be_mined_is_waited_for() {
+    check(std::iter::once((800_375, Options::from_seed(800_375))));
 }
 
 /// Rounds of statuses that begin and end a time at rest, and a reply to one before it, are no chatter.
