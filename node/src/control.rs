@@ -4,6 +4,7 @@
 //! on the socket's own thread from a snapshot, the rest by the run loop. Invariant: nothing here can hold up the loop.
 
 use std::collections::BTreeMap;
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
 use std::net::{Shutdown, SocketAddr};
@@ -15,7 +16,7 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, select_biased};
 use miner::rate::Rates;
 use quarry_core::network::Network;
 use quarry_core::transaction::Transaction;
@@ -36,6 +37,8 @@ const REQUEST_BYTES_MAX: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the node waits for a client, which keeps all others waiting.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most questions that wait for the run loop.
+const ASKS_MAX: usize = 16;
 /// The longest address that a socket can have on every system.
 const ADDRESS_BYTES_MAX: usize = 100;
 
@@ -68,6 +71,28 @@ pub enum Ask {
     StopMining(Sender<()>),
     /// Whether to be cut off.
     CutOff(bool, Sender<()>),
+}
+
+/// Where the run loop is asked.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    queue: Sender<Ask>,
+    /// Closed when the loop ends: nobody answers what is in the queue then, and it would be waited for in vain.
+    end: Receiver<Infallible>,
+}
+
+/// What the run loop is asked, until this is dropped.
+#[derive(Debug)]
+pub struct Asked {
+    /// The questions.
+    pub queue: Receiver<Ask>,
+    _end: Sender<Infallible>,
+}
+
+/// Both ends of the way to the run loop.
+pub fn asks() -> (Asks, Asked) {
+    let ((asks, asked), (is_alive, end)) = (bounded(ASKS_MAX), bounded(0));
+    (Asks { queue: asks, end }, Asked { queue: asked, _end: is_alive })
 }
 
 /// Where a node stands.
@@ -233,7 +258,7 @@ pub struct Desk {
     /// What it has noted of transactions.
     pub fates: Fates,
     /// Its run loop.
-    pub asks: Sender<Ask>,
+    pub asks: Asks,
 }
 
 /// The socket of a running node. Dropping this removes it and lets go of the store.
@@ -430,22 +455,23 @@ impl Desk {
 }
 
 /// Gives the run loop a transaction; [`Refused`] says which rule it breaks.
-pub fn submit(asks: &Sender<Ask>, transaction: Transaction) -> Result<()> {
+pub fn submit(asks: &Asks, transaction: Transaction) -> Result<()> {
     Ok(put(asks, |answer| Ask::Submit(transaction, answer))?.map_err(Refused)?)
 }
 
 /// Puts something to the run loop and waits for what it says.
-fn put<T>(asks: &Sender<Ask>, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
-    let (sender, receiver) = bounded(1);
-    match asks.send_timeout(ask(sender), TIMEOUT) {
+fn put<T>(asks: &Asks, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
+    let (sender, answer) = bounded(1);
+    match asks.queue.send_timeout(ask(sender), TIMEOUT) {
         Ok(()) => {}
         Err(SendTimeoutError::Disconnected(_)) => return Err(Stopped.into()),
         Err(SendTimeoutError::Timeout(_)) => bail!("the node is too busy to answer"),
     }
-    match receiver.recv_timeout(TIMEOUT) {
-        Ok(answer) => Ok(answer),
-        Err(RecvTimeoutError::Disconnected) => Err(Stopped.into()),
-        Err(RecvTimeoutError::Timeout) => bail!("the node is too busy to answer"),
+    select_biased! {
+        recv(answer) -> answer => answer.map_err(|_| Stopped.into()),
+        // It may have answered just before.
+        recv(asks.end) -> _ => answer.try_recv().map_err(|_| Stopped.into()),
+        default(TIMEOUT) => bail!("the node is too busy to answer"),
     }
 }
 

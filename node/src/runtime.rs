@@ -20,7 +20,7 @@ use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::connection;
-use crate::control::{self, Ask, NodeStatus, PeerState, PeerStatus};
+use crate::control::{self, Ask, Asked, Asks, NodeStatus, PeerState, PeerStatus};
 use crate::exit::OrExit as _;
 use crate::fates::Fates;
 use crate::feed::Publisher;
@@ -39,7 +39,7 @@ const NO_TICKET: u64 = u64::MAX;
 /// being the same node, comes last.
 pub struct Runtime {
     /// Questions of this machine's user; both ends, so that it stays open.
-    pub asks: (Sender<Ask>, Receiver<Ask>),
+    pub asks: (Asks, Asked),
     /// Where they come from.
     pub server: control::Server,
     /// What searches for nonces, if anything does.
@@ -152,7 +152,7 @@ impl Runtime {
         select_biased! {
             recv(self.stop) -> _ => Input::Stop,
             recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
-            recv(self.asks.1) -> ask => ask.map_or(Input::Tick, Input::Ask),
+            recv(self.asks.1.queue) -> ask => ask.map_or(Input::Tick, Input::Ask),
             recv(heard) -> it => it.map_or(Input::TransportGone, Input::Transport),
             default(self.clock.until(due_us)) => Input::Tick,
         }

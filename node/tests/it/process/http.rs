@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use quarry_core::json::TransactionJson;
 use quarry_core::transaction::{Payment, Transaction};
@@ -14,7 +16,7 @@ use super::{Place, Process, eventually};
 /// A node with its pages at any free port.
 struct Site {
     place: Place,
-    _node: Process,
+    node: Process,
     base: String,
     agent: Agent,
 }
@@ -25,7 +27,7 @@ impl Site {
         let node = place.start(0, &["--http", "127.0.0.1:0"]);
         let base = base(&node);
         let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
-        let site = Self { place, _node: node, base, agent };
+        let site = Self { place, node, base, agent };
         eventually("the first view", || (site.get("/ready").status() == 200).then_some(()));
         site
     }
@@ -243,5 +245,32 @@ fn a_configured_name_is_answered() {
     for (host, code) in [("ledger.example.org", 200), ("example.org", 421)] {
         let answer = agent.get(format!("{base}/style.css")).header("host", host).call().unwrap();
         assert_eq!(answer.status(), code, "{host}");
+    }
+}
+
+/// What the run loop had not answered when it ended used to be waited for, and with it the node's end, for 10 s.
+#[test]
+fn a_node_stops_promptly_while_clients_pay() {
+    let site = Site::start();
+    let (_, json) = site.payment(100);
+    let (sender, asking) = mpsc::channel();
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let (agent, json, sender) = (site.agent.clone(), json.clone(), sender.clone());
+            let path = format!("{}/api/v1/transactions", site.base);
+            std::thread::spawn(move || {
+                while agent.post(&path).send(&json).is_ok() {
+                    // Enough are counted after a while.
+                    let _ = sender.send(());
+                }
+            })
+        })
+        .collect();
+    assert_eq!(asking.iter().take(60).count(), 60);
+    let asked = Instant::now();
+    site.node.stop();
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    for client in clients {
+        client.join().unwrap();
     }
 }
