@@ -281,6 +281,8 @@ impl Runtime {
         for effect in turn.effects {
             self.perform(effect);
         }
+        // After the effects, which may tell of a refusal before the block.
+        self.fates.mined(changes.mined.iter().filter(|(_, height)| height.is_some()).map(|(id, _)| *id));
         if !turn.receipts.is_empty() {
             // Unacknowledged messages come again and are recognised.
             if let Err(error) = self.transport.acknowledge(turn.receipts) {
