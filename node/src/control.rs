@@ -52,7 +52,8 @@ pub enum Request {
     Submit(Box<RawValue>),
     /// To mine no more, so that a network that is about to stop comes to rest first.
     StopMining,
-    /// Whether to be cut off: it neither hears nor is heard, as if its queues were out of reach.
+    /// Whether to be cut off from all other nodes: it hears its clients only, such as the generator, as if the network
+    /// were parted between it and the others.
     CutOff(bool),
     /// Something from its store.
     Query(Query),

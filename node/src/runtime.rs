@@ -32,6 +32,8 @@ use crate::transport::{Format, Handover, Incoming, Kind, Outgoing, Receipt, Tran
 
 /// The most events that share a commit.
 const BATCH_MAX: usize = 1024;
+/// The most peers of a node that is cut off whose last words are kept.
+const UNHEARD_MAX: usize = 64;
 /// The ticket of a message whose arrival nobody waits for.
 const NO_TICKET: u64 = u64::MAX;
 
@@ -77,8 +79,10 @@ pub struct State {
     /// The announcements that are, and that the core has not been told of.
     announced: Vec<u64>,
     rates: Rates,
-    /// Whether it neither hears nor is heard, because it was asked to.
+    /// Whether other nodes neither hear it nor are heard, because it was asked to.
     is_cut_off: bool,
+    /// What each of them said last meanwhile.
+    unheard: BTreeMap<NodeId, Event>,
     hash_rate_due_us: u64,
 }
 
@@ -122,9 +126,6 @@ impl Runtime {
                 runtime.take(input, turn)?;
                 // What waits already shares the commit, unless somebody waits for an answer.
                 for _ in 1..BATCH_MAX {
-                    if runtime.state.is_cut_off {
-                        break;
-                    }
                     let Ok(incoming) = runtime.transport.incoming().try_recv() else { break };
                     runtime.take(Input::Transport(incoming), turn)?;
                 }
@@ -143,17 +144,15 @@ impl Runtime {
     }
 
     fn wait(&mut self) -> Input {
-        let (never_mined, never_heard) = (never(), never());
+        let never_mined = never();
         let mined = self.mining.as_ref().map_or(&never_mined, Mining::results);
         let view_due_us = self.publisher.as_ref().map_or(u64::MAX, Publisher::due_us);
-        // What is not heard waits in the inbox.
-        let heard = if self.state.is_cut_off { &never_heard } else { self.transport.incoming() };
         let due_us = self.node.deadline().min(self.state.hash_rate_due_us).min(view_due_us);
         select_biased! {
             recv(self.stop) -> _ => Input::Stop,
             recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
             recv(self.asks.1.queue) -> ask => ask.map_or(Input::Tick, Input::Ask),
-            recv(heard) -> it => it.map_or(Input::TransportGone, Input::Transport),
+            recv(self.transport.incoming()) -> it => it.map_or(Input::TransportGone, Input::Transport),
             default(self.clock.until(due_us)) => Input::Tick,
         }
     }
@@ -214,6 +213,11 @@ impl Runtime {
                     info!("{}", if is_cut_off { "cut off from all others" } else { "no longer cut off" });
                     self.state.is_cut_off = is_cut_off;
                 }
+                if !is_cut_off {
+                    for event in std::mem::take(&mut self.state.unheard).into_values() {
+                        self.step(event, turn)?;
+                    }
+                }
                 // Who asked may have gone.
                 let _ = answer.send(());
                 Ok(())
@@ -229,7 +233,6 @@ impl Runtime {
         match incoming {
             Incoming::Delivery(delivery) => {
                 turn.receipts.push(delivery.receipt);
-                // A node that is cut off acknowledges what it does not hear: a restart would not bring it back either.
                 let is_peer = |id| self.static_peers.as_ref().is_none_or(|peers| peers.contains(&id));
                 if !delivery.from.is_none_or(is_peer) {
                     self.state.journal.count("messages_from_strangers");
@@ -239,7 +242,13 @@ impl Runtime {
                     Format::Quarry => Event::Message { from: delivery.from, bytes: delivery.payload },
                     Format::Original => Event::Original { bytes: delivery.payload },
                 };
-                self.step(event, turn)
+                match delivery.from.filter(|_| self.state.is_cut_off) {
+                    Some(peer) => {
+                        self.leave_unheard(peer, event);
+                        Ok(())
+                    }
+                    None => self.step(event, turn),
+                }
             }
             Incoming::Sent(ticket) => {
                 self.sent(ticket);
@@ -258,6 +267,16 @@ impl Runtime {
                 Ok(())
             }
             Incoming::Ended(error) => Err(connection::failed(error)).context("the transport has stopped"),
+        }
+    }
+
+    /// Loses what a peer says, as a partition would, but for its last words: by these the two find each other at once
+    /// when the cut ends, also where they have given each other up.
+    fn leave_unheard(&mut self, peer: NodeId, event: Event) {
+        self.state.journal.count("messages_unheard");
+        let unheard = &mut self.state.unheard;
+        if unheard.len() < UNHEARD_MAX || unheard.contains_key(&peer) {
+            unheard.insert(peer, event);
         }
     }
 

@@ -43,7 +43,7 @@ pub(super) enum Switch {
     Kill,
     /// Start it again.
     Start,
-    /// Let it neither hear nor be heard.
+    /// Let it and the other nodes not hear each other.
     CutOff,
     /// Let it hear and be heard again.
     Rejoin,
