@@ -114,6 +114,9 @@ pub struct NodeStatus {
     pub height: Height,
     /// Its tip.
     pub tip: Hash,
+    /// How many hashes the next block takes on average, if it comes now.
+    #[serde(default)]
+    pub difficulty: f64,
     /// How many transactions wait.
     pub mempool: usize,
     /// Whether it mines, and has something to mine.

@@ -14,7 +14,9 @@ use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
 use quarry_core::peers::Liveness;
+use quarry_core::retarget;
 use quarry_core::rules::TransactionError;
+use quarry_core::store::Store as _;
 use quarry_core::units::NodeId;
 use tracing::{error, info, warn};
 
@@ -400,6 +402,16 @@ impl Runtime {
         }
     }
 
+    /// How many hashes the next block takes on average.
+    fn difficulty(&self) -> f64 {
+        let (network, tip, store) = (self.node.network(), &self.node.tip().header, self.node.store());
+        let window = retarget::Window::ending_with(tip, network, |hash| store.record(hash));
+        let now = self.clock.now().utc.max(tip.timestamp);
+        // A store that cannot be read ends the node elsewhere.
+        let bits = window.map_or(tip.bits, |window| window.next_bits(now, network));
+        bits.target().map_or(0.0, |target| target.work().as_f64())
+    }
+
     fn status(&self) -> NodeStatus {
         let (now, tip) = (self.clock.now(), self.node.tip());
         let peers = self.node.peers().iter().map(|(id, peer)| PeerStatus {
@@ -423,6 +435,7 @@ impl Runtime {
             time: now.utc,
             height: tip.header.index,
             tip: tip.hash,
+            difficulty: self.difficulty(),
             mempool: self.node.mempool().len(),
             searching: self.node.template().is_some() && self.mining.is_some(),
             backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),

@@ -71,7 +71,7 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
         figures(network, view, window),
         charts::strip(window),
         charts::hash_rate(view),
-        charts::intervals(window),
+        charts::intervals(network, window),
         blocks(network, window),
         balances(window),
         peers(view),
@@ -83,9 +83,13 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
 fn figures(network: &Network, view: &View, window: &Window) -> Markup {
     let status = &view.status;
     let counter = |name: &str| status.counters.get(name).copied().unwrap_or(0).to_string();
-    let intervals = window.intervals_s();
-    let mean = intervals.iter().sum::<f64>() / intervals.len().max(1) as f64;
-    let zeros = network.bits.target().map_or(0.0, |target| target.zeros());
+    let count = window.intervals_s().len();
+    let mean = window.mean_s().map_or_else(|| "–".into(), charts::seconds);
+    let mean_of = match charts::block_time_s(network) {
+        None => format!("mean of {count}"),
+        Some(target_s) => format!("mean of {count}, aim {}", charts::seconds(target_s)),
+    };
+    let bits = status.difficulty.log2();
     let rate = window.network_hash_rate().map_or_else(
         || ("–".to_owned(), "needs two blocks".to_owned()),
         |(rate, margin)| (charts::hashes(rate), format!("± {:.0} %, idle times included", 100.0 * margin)),
@@ -104,8 +108,8 @@ fn figures(network: &Network, view: &View, window: &Window) -> Markup {
             (figure("Height", &status.height.to_string(), &doing))
             (figure("Network hash rate", &rate.0, &rate.1))
             (figure("This node", &charts::hashes(status.hash_rate.over_10_s), status.backend.as_deref().unwrap_or("does not mine")))
-            (figure("Block interval", &charts::seconds(mean), &format!("mean of {}", intervals.len())))
-            (figure("Difficulty", &format!("{:.1} bits", 4.0 * zeros), &format!("{zeros:.2} hex zeros")))
+            (figure("Block interval", &mean, &mean_of))
+            (figure("Difficulty", &format!("{bits:.1} bits"), &format!("{:.2} hex zeros", bits / 4.0)))
             (figure("Waiting", &status.mempool.to_string(), "transactions"))
             (figure("Stale blocks", &stale, &format!("of the last {} seen here", view.arrivals.len())))
             (figure("Reorganisations", &counter("reorganisations"), "since the start"))

@@ -23,6 +23,8 @@ pub(super) struct Status {
     height: u64,
     /// Its tip.
     tip: String,
+    /// How many hashes the next block takes on average, if it comes now.
+    difficulty: f64,
     /// How many transactions wait.
     mempool: u64,
     /// Whether it mines, and has something to mine.

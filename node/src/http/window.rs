@@ -78,15 +78,23 @@ impl Window {
         mined.windows(2).map(|pair| std::time::Duration::from_micros(micros(pair)).as_secs_f64()).collect()
     }
 
+    /// The mean time between blocks in seconds, where there are two.
+    pub(super) fn mean_s(&self) -> Option<f64> {
+        let intervals = self.intervals_s();
+        (!intervals.is_empty()).then(|| intervals.iter().sum::<f64>() / intervals.len() as f64)
+    }
+
     /// The hash rate that the newest blocks prove, and its 95 % margin as a share of it.
     pub(super) fn network_hash_rate(&self) -> Option<(f64, f64)> {
         let intervals = self.intervals_s();
         let time: f64 = intervals.iter().sum();
-        let works = self.headers.iter().rev().take(intervals.len());
-        let work: f64 = works.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).sum();
-        // A few hundred blocks are exact as a float.
-        let margin = 1.96 / (intervals.len() as f64).sqrt();
-        (0.0 < time).then(|| (work / time, margin))
+        let newest = self.headers.iter().rev().take(intervals.len());
+        let works: Vec<_> =
+            newest.filter_map(|(_, it)| it.bits.target().ok()).map(|it| it.work().as_f64()).collect();
+        let work: f64 = works.iter().sum();
+        // Where the difficulty has changed, easy blocks tell less than hard ones.
+        let margin = 1.96 * works.iter().map(|it| it * it).sum::<f64>().sqrt() / work;
+        (0.0 < time && 0.0 < work).then(|| (work / time, margin))
     }
 
     /// The share of the blocks seen lately that are beside the best chain.

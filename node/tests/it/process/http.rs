@@ -23,8 +23,11 @@ struct Site {
 
 impl Site {
     fn start() -> Self {
-        let place = Place::open(1);
-        let node = place.start(0, &["--http", "127.0.0.1:0"]);
+        Self::start_in(Place::open(1), &[])
+    }
+
+    fn start_in(place: Place, arguments: &[&str]) -> Self {
+        let node = place.start(0, &[&["--http", "127.0.0.1:0"], arguments].concat());
         let base = base(&node);
         let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
         let site = Self { place, node, base, agent };
@@ -234,6 +237,33 @@ fn metrics_please_prometheus() {
     let outcome = promtool.wait_with_output().unwrap();
     let words = String::from_utf8_lossy(&outcome.stderr);
     assert!(outcome.status.success() && words.is_empty(), "{words}");
+}
+
+/// The pages used to show the first block's difficulty for ever.
+#[test]
+fn the_difficulty_and_the_interval_that_it_aims_at_are_shown() {
+    let place = Place::new();
+    place.run(["init", "--open", "--difficulty", "1", "--block-time", "1"]).succeeds();
+    let site = Site::start_in(place, &["--mine-empty"]);
+    // Sixteen hashes take no second, so the difficulty rises with each block.
+    let difficulty = eventually("it rises", || {
+        site.json("/api/v1/status")["difficulty"].as_f64().filter(|difficulty| 1000.0 < *difficulty)
+    });
+    let page = site.text("/");
+    assert!(page.contains("aim 1.0 s"), "{page}");
+    let bits = page.split_once(" bits<").unwrap().0.rsplit_once('>').unwrap().1;
+    assert!(difficulty.log2() - 1.0 < bits.parse().unwrap(), "{bits} of {difficulty}");
+    let metrics = site.text("/metrics");
+    let value = |name: &str| {
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix(&format!("quarry_{name}{{node=\"0\"}} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in {metrics}")).parse::<f64>().unwrap()
+    };
+    assert!(1000.0 < value("difficulty_hashes"));
+    assert!((value("block_interval_target_seconds") - 1.0).abs() < 1e-9);
+    assert!((0.0..1.0).contains(&value("block_interval_seconds")));
+    assert!(0.0 < value("network_hash_rate_hashes_per_second"));
+    assert!(value("stale_blocks_ratio") < 0.5);
 }
 
 #[test]
