@@ -3,11 +3,12 @@
 //! The store of a running node is locked, so commands that look at it ask the node itself; what only reads is answered
 //! on the socket's own thread from a snapshot, the rest by the run loop. Invariant: nothing here can hold up the loop.
 
-use std::collections::BTreeMap;
+mod status;
+
 use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -17,10 +18,9 @@ use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
 use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, select_biased};
-use miner::rate::Rates;
 use quarry_core::network::Network;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp, TxId};
+use quarry_core::units::TxId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -29,7 +29,7 @@ use crate::fates::Fates;
 use crate::query::{self, Query};
 use crate::standing;
 use crate::store::Reader;
-use crate::transport::Usage;
+pub use status::{HashRates, NodeStatus, PeerState, PeerStatus, UsageStatus};
 
 /// The most bytes of a request.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
@@ -94,144 +94,6 @@ pub struct Asked {
 pub fn asks() -> (Asks, Asked) {
     let ((asks, asked), (is_alive, end)) = (bounded(ASKS_MAX), bounded(0));
     (Asks { queue: asks, end }, Asked { queue: asked, _end: is_alive })
-}
-
-/// Where a node stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeStatus {
-    /// Its number.
-    pub id: NodeId,
-    /// Its process.
-    pub pid: u32,
-    /// Its network.
-    pub network: NetworkId,
-    /// For how many seconds it has run.
-    pub uptime_s: f64,
-    /// Its clock.
-    pub time: Timestamp,
-    /// The height of its tip.
-    pub height: Height,
-    /// Its tip.
-    pub tip: Hash,
-    /// How many hashes the next block takes on average, if it comes now.
-    #[serde(default)]
-    pub difficulty: f64,
-    /// How many transactions wait.
-    pub mempool: usize,
-    /// Whether it mines, and has something to mine.
-    pub searching: bool,
-    /// What mines, if anything does.
-    pub backend: Option<String>,
-    /// How fast it mines.
-    pub hash_rate: HashRates,
-    /// Whether it is cut off from all others because it was asked to be.
-    #[serde(default)]
-    pub cut_off: bool,
-    /// Where its web pages are, if anywhere.
-    #[serde(default)]
-    pub pages: Option<SocketAddr>,
-    /// The peer whose chain it fetches, if any.
-    pub syncing: Option<NodeId>,
-    /// The other nodes.
-    pub peers: Vec<PeerStatus>,
-    /// How often things have happened since its start, by name.
-    pub counters: BTreeMap<String, u64>,
-    /// What its transport has used since then.
-    pub usage: UsageStatus,
-}
-
-/// Hashes a second over stretches of searching: idle times do not count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HashRates {
-    /// Over the last 10 seconds.
-    pub over_10_s: f64,
-    /// Over the last minute.
-    pub over_60_s: f64,
-    /// Over the last 15 minutes.
-    pub over_15_min: f64,
-    /// The most over any 10 seconds.
-    pub max: f64,
-}
-
-impl From<Rates> for HashRates {
-    fn from(rates: Rates) -> Self {
-        Self { over_10_s: rates.short, over_60_s: rates.medium, over_15_min: rates.long, max: rates.max }
-    }
-}
-
-/// What a transport has used; all is empty where that costs nothing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageStatus {
-    /// Billed requests by the name of the operation.
-    pub requests: BTreeMap<String, u64>,
-    /// How many these are.
-    pub requests_total: u64,
-    /// What they cost by list price, in US dollars.
-    pub cost_usd: f64,
-    /// How often other things have happened.
-    pub events: BTreeMap<String, u64>,
-}
-
-impl From<Usage> for UsageStatus {
-    fn from(usage: Usage) -> Self {
-        let named = |counts: BTreeMap<&str, u64>| {
-            counts.into_iter().map(|(name, it)| (name.to_owned(), it)).collect()
-        };
-        let requests_total = usage.requests.values().sum();
-        Self {
-            requests: named(usage.requests),
-            requests_total,
-            cost_usd: usage.cost_usd,
-            events: named(usage.events),
-        }
-    }
-}
-
-/// Another node, as a node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PeerStatus {
-    /// Its number.
-    pub id: NodeId,
-    /// The height of its tip, by its last status.
-    pub height: Option<Height>,
-    /// Its tip, by its last status.
-    pub tip: Option<Hash>,
-    /// How many seconds ago it was last heard of.
-    pub heard_s: Option<f64>,
-    /// What is thought of it.
-    pub state: PeerState,
-    /// How many milliseconds a message takes to it: half of the smoothed round trip.
-    pub delay_ms: Option<f64>,
-}
-
-/// What a node thinks of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PeerState {
-    /// It has been heard of lately, or is new.
-    Alive,
-    /// It has been silent for a while and is asked for a reply.
-    Suspect,
-    /// It has been silent for long: it is sent nothing but a question now and then.
-    Parked,
-    /// It has said that it stops.
-    Stopped,
-}
-
-impl PeerState {
-    /// In a word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Parked => "parked",
-            Self::Stopped => "stopped",
-        }
-    }
 }
 
 #[derive(Serialize, Deserialize)]
