@@ -110,6 +110,11 @@ enum Reply {
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
+/// The node has not answered; it may still do what it was asked, as soon as it comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub struct NoAnswer(pub Duration);
+
 /// The run loop has ended; who asks is to find nobody there.
 #[derive(Debug, thiserror::Error)]
 #[error("the node has stopped")]
@@ -233,7 +238,8 @@ pub fn status_within(path: &Path, patience: Duration) -> Result<Option<NodeStatu
     Ok(answer.map(|answer| serde_json::from_str(answer.get())).transpose()?)
 }
 
-fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Option<Box<RawValue>>> {
+/// As [`ask`], but [`NoAnswer`] where the answer takes longer.
+pub fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Option<Box<RawValue>>> {
     let connecting = || format!("connecting to {}", path.display());
     let stream = match Address::of(path).and_then(|address| UnixStream::connect(address.path)) {
         Ok(stream) => stream,
@@ -242,7 +248,7 @@ fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Opti
     };
     let line = exchange(&stream, request, patience)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow!("no answer within {patience:?}"),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow::Error::new(NoAnswer(patience)),
             _ => error.into(),
         })
         .with_context(|| format!("asking the node at {}", path.display()))?;
