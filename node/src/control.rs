@@ -319,9 +319,7 @@ impl Desk {
                 Ok(RawValue::NULL.to_owned())
             }
             Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
-            Request::Transaction(id) => {
-                Ok(to_raw_value(&standing::of(&reader.snapshot()?, network, Some(fates), &id)?)?)
-            }
+            Request::Transaction(id) => Ok(to_raw_value(&standing::of(reader, network, Some(fates), &id)?)?),
         }
     }
 }

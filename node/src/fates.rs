@@ -1,4 +1,5 @@
-//! What became of transactions that a node does not have: refused by which rule, or expired; and since when others wait.
+//! What became of transactions that a node does not have: refused by which rule, or expired; and which others wait, and
+//! since when. The store has what waits only by its order, in which looking for one among many takes long.
 //! Invariant: it has limits, is forgotten at the node's end, and holds up nobody: the store knows all that counts.
 
 use std::collections::BTreeMap;
@@ -7,6 +8,7 @@ use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use quarry_core::effect::Notice;
 use quarry_core::mempool::MEMPOOL_MAX;
 use quarry_core::rules::TransactionError;
+use quarry_core::transaction::Transaction;
 use quarry_core::units::{Timestamp, TxId};
 
 /// The most transactions whose end is remembered.
@@ -29,6 +31,9 @@ pub struct End {
 struct Kept {
     arrivals: Recent<Timestamp>,
     ends: Recent<End>,
+    waiting: BTreeMap<TxId, (u64, Arc<Transaction>)>,
+    /// The same by the order of arrival.
+    order: BTreeMap<u64, TxId>,
 }
 
 /// The newest entries of a map.
@@ -70,6 +75,35 @@ impl Fates {
     pub fn mined(&self, ids: impl Iterator<Item = TxId>) {
         let mut kept = self.kept();
         ids.for_each(|id| kept.ends.remove(&id));
+    }
+
+    /// Notes who waits by changes that are about to be durable. Nobody has been promised anything of them yet; but who
+    /// looks for a transaction that a reorganisation returns finds it in the chain or here at any time.
+    pub fn come(&self, changes: &BTreeMap<u64, Option<Arc<Transaction>>>) {
+        let come = changes.iter().filter_map(|(number, transaction)| Some((number, transaction.as_ref()?)));
+        let mut kept = self.kept();
+        for (number, transaction) in come {
+            kept.waiting.insert(transaction.id(), (*number, Arc::clone(transaction)));
+            kept.order.insert(*number, transaction.id());
+        }
+    }
+
+    /// Notes who waits no more by changes that are durable.
+    pub fn go(&self, changes: &BTreeMap<u64, Option<Arc<Transaction>>>) {
+        let gone = changes.iter().filter(|(_, transaction)| transaction.is_none());
+        let mut kept = self.kept();
+        for (number, _) in gone {
+            let Some(id) = kept.order.remove(number) else { continue };
+            // It may have come again since.
+            if kept.waiting.get(&id).is_some_and(|(newest, _)| newest == number) {
+                kept.waiting.remove(&id);
+            }
+        }
+    }
+
+    /// The transaction with this id, if it waits.
+    pub fn waiting(&self, id: &TxId) -> Option<Arc<Transaction>> {
+        self.kept().waiting.get(id).map(|(_, transaction)| Arc::clone(transaction))
     }
 
     /// Since when a transaction waits, if it came since the node's start.

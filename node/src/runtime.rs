@@ -289,6 +289,7 @@ impl Runtime {
     fn commit(&mut self, turn: Turn) -> Result<()> {
         let changes = self.node.take_changes();
         let moved = changes.tip.is_some();
+        self.fates.come(&changes.mempool);
         if !changes.is_empty() {
             self.node.store_mut().apply(&changes).context("the node cannot go on").or_hint(|| {
                 "once the disk has room and works, start it again: the store is as it last was".into()
@@ -302,6 +303,7 @@ impl Runtime {
         for effect in turn.effects {
             self.perform(effect);
         }
+        self.fates.go(&changes.mempool);
         // After the effects, which may tell of a refusal before the block.
         self.fates.mined(changes.mined.iter().filter(|(_, height)| height.is_some()).map(|(id, _)| *id));
         if !turn.receipts.is_empty() {

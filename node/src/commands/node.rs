@@ -1,5 +1,6 @@
 //! `node ID`: runs one node until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
@@ -9,6 +10,7 @@ use crossbeam_channel::{Receiver, bounded};
 use miner::NonceSearch;
 use quarry_core::network::Network;
 use quarry_core::node::{MESH_MAX, Node, Options};
+use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, NodeId};
 use tracing::{info, warn};
 
@@ -81,6 +83,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
     let (asks, fates) = (control::asks(), Fates::default());
+    fates.come(&waiting(&node));
     #[cfg(feature = "http")]
     let (publisher, site) = open_pages(id, args, &network, &reader, &fates, clock, &asks.0)?;
     #[cfg(feature = "http")]
@@ -111,6 +114,12 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     }
     .run()?;
     Ok(Exit::Done)
+}
+
+/// What waits when a node starts.
+fn waiting(node: &Node<RedbStore>) -> BTreeMap<u64, Option<Arc<Transaction>>> {
+    let mempool = node.mempool();
+    mempool.iter().filter_map(|it| Some((mempool.arrival(&it.id())?, Some(Arc::clone(it))))).collect()
 }
 
 /// Opens the web pages, where they are wanted.

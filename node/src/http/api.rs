@@ -108,10 +108,8 @@ async fn transaction(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
     };
     let read = move |shared: &Shared| {
         let Site { network, reader, fates, .. } = &shared.site;
-        answer(reader.snapshot().map_err(Into::into).and_then(|store| {
-            let standing = standing::of(&store, network, Some(fates), &id)?;
-            Ok(to_raw_value(&standing)?)
-        }))
+        let standing = standing::of(reader, network, Some(fates), &id);
+        answer(standing.and_then(|standing| Ok(to_raw_value(&standing)?)))
     };
     shared.read(read).await
 }

@@ -211,11 +211,8 @@ async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>)
 
 /// Leads to what is called so.
 fn find(shared: &Shared, text: &str) -> Response {
-    let Ok(store) = shared.site.reader.snapshot() else {
-        return failure(shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
-    };
     if let Ok(id) = text.parse::<TxId>()
-        && standing::of(&store, &shared.site.network, Some(&shared.site.fates), &id).is_ok()
+        && standing::is_known(&shared.site.reader, &shared.site.fates, &id).is_ok_and(|is_known| is_known)
     {
         return Redirect::to(&format!("/tx/{id}")).into_response();
     }
