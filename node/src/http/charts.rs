@@ -37,7 +37,7 @@ pub(super) fn hash_rate(view: &View) -> Markup {
             polygon.area points=(area) {}
             polyline.line points=(points) {}
         }
-        p.quiet { "at most " (hashes(max)) " in the last " (rates.len() * 2) " s" }
+        p.quiet { "at most " (hashes(max)) " in the last " (rates.len() * 2) " s; 0 while there is nothing to search for" }
     }
 }
 

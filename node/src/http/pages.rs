@@ -82,6 +82,11 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
 
 fn figures(network: &Network, view: &View, window: &Window) -> Markup {
     let status = &view.status;
+    let miner = match (status.backend.as_deref(), status.searching) {
+        (None, _) => "does not mine".to_owned(),
+        (Some(backend), true) => backend.to_owned(),
+        (Some(backend), false) => format!("while it searches, {backend}"),
+    };
     let counter = |name: &str| status.counters.get(name).copied().unwrap_or(0).to_string();
     let count = window.intervals_s().len();
     let mean = window.mean_s().map_or_else(|| "–".into(), charts::seconds);
@@ -107,7 +112,7 @@ fn figures(network: &Network, view: &View, window: &Window) -> Markup {
         dl.figures {
             (figure("Height", &status.height.to_string(), &doing))
             (figure("Network hash rate", &rate.0, &rate.1))
-            (figure("This node", &charts::hashes(status.hash_rate.over_10_s), status.backend.as_deref().unwrap_or("does not mine")))
+            (figure("This node", &charts::hashes(status.hash_rate.over_10_s), &miner))
             (figure("Block interval", &mean, &mean_of))
             (figure("Difficulty", &format!("{bits:.1} bits"), &format!("{:.2} hex zeros", bits / 4.0)))
             (figure("Waiting", &status.mempool.to_string(), "transactions"))

@@ -47,12 +47,13 @@ impl Window {
             }
         }
         let mut beside = BTreeMap::new();
+        for arrival in &view.received {
+            let Some(record) = store.record(&arrival.hash)? else { continue };
+            let made_us = record.header.timestamp.micros();
+            window.delays_us.push(arrival.time.micros().saturating_sub(made_us));
+        }
         for arrival in &view.arrivals {
             let Some(record) = store.record(&arrival.hash)? else { continue };
-            if arrival.from.is_some() {
-                let made_us = record.header.timestamp.micros();
-                window.delays_us.push(arrival.time.micros().saturating_sub(made_us));
-            }
             if lowest <= arrival.height && store.path(arrival.height)? != Some(arrival.hash) {
                 beside.insert((arrival.height, arrival.hash), record.header);
             }
