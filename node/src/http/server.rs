@@ -12,7 +12,7 @@ use std::{io, net};
 
 use axum::error_handling::HandleErrorLayer;
 use axum::extract::{DefaultBodyLimit, Request};
-use axum::http::{HeaderValue, StatusCode, header};
+use axum::http::{HeaderValue, StatusCode, Uri, header};
 use axum::response::{IntoResponse, Response};
 use axum::routing::get;
 use axum::serve::Listener;
@@ -158,15 +158,24 @@ fn bounded(
 ) -> impl Service<Request<Incoming>, Response = Response, Error = Infallible, Future: Send> + Clone + Send + 'static
 {
     ServiceBuilder::new()
-        .layer(HandleErrorLayer::new(async |error: BoxError| match error.is::<Elapsed>() {
-            true => (StatusCode::REQUEST_TIMEOUT, "the request took too long\n"),
-            false => (StatusCode::TOO_MANY_REQUESTS, "too many requests; try again in a second\n"),
+        .layer(HandleErrorLayer::new(async |uri: Uri, error: BoxError| match error.is::<Elapsed>() {
+            true => refusal(&uri, StatusCode::REQUEST_TIMEOUT, "the request took too long"),
+            false => refusal(&uri, StatusCode::TOO_MANY_REQUESTS, "too many requests; try again in a second"),
         }))
         .layer(TimeoutLayer::new(ANSWER_TIMEOUT))
         .layer(BufferLayer::new(WAITING_MAX))
         .layer(LoadShedLayer::new())
         .layer(RateLimitLayer::new(REQUESTS_PER_SECOND_MAX, Duration::from_secs(1)))
         .service(routes)
+}
+
+/// Says no as the API does to its clients, and in plain words to others.
+pub(super) fn refusal(uri: &Uri, code: StatusCode, words: &str) -> Response {
+    if uri.path().starts_with("/api/") {
+        (code, axum::Json(serde_json::json!({ "error": words }))).into_response()
+    } else {
+        (code, format!("{words}\n")).into_response()
+    }
 }
 
 fn guarded(routes: Router, guard: Guard) -> Router {

@@ -182,6 +182,54 @@ fn answers_are_as_the_description_says() {
     }
 }
 
+#[test]
+fn refusals_are_as_the_description_says() {
+    let site = Site::start();
+    let description = site.json("/api/v1/openapi.json");
+    let hash = "0".repeat(64);
+    let post = |body: &str, (name, value): (&str, &str)| {
+        site.agent.post(format!("{}/api/v1/transactions", site.base)).header(name, value).send(body).unwrap()
+    };
+    let get = |path: &str, host: &str| {
+        site.agent.get(format!("{}/api/v1{path}", site.base)).header("host", host).call().unwrap()
+    };
+    let (_, overspent) = site.payment(1_000_000);
+    let none = ("accept", "*/*");
+    for (path, method, code, mut response) in [
+        ("/blocks", "get", 400, get("/blocks?count=-1", "localhost")),
+        ("/blocks/{block}", "get", 400, get("/blocks/x", "localhost")),
+        ("/blocks/{block}", "get", 404, get("/blocks/99", "localhost")),
+        ("/transactions/{id}", "get", 400, get("/transactions/x", "localhost")),
+        ("/transactions/{id}", "get", 404, get(&format!("/transactions/{hash}"), "localhost")),
+        ("/accounts/{account}", "get", 404, get("/accounts/nobody", "localhost")),
+        ("/peers", "get", 421, get("/peers", "example.org")),
+        ("/transactions", "post", 400, post("{", none)),
+        ("/transactions", "post", 403, post(&overspent, ("origin", "http://example.org"))),
+        ("/transactions", "post", 422, post(&overspent, none)),
+        ("", "", 404, get("/nothing", "localhost")),
+        ("", "", 405, get("/transactions", "localhost")),
+    ] {
+        assert_eq!(response.status(), code, "{path}");
+        let text = response.body_mut().read_to_string().unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} {code}: {text}"));
+        let schema = match path {
+            "" => description["components"]["schemas"]["Failure"].clone(),
+            _ => {
+                let responses = &description["paths"][format!("/api/v1{path}")][method]["responses"];
+                responses[code.to_string()]["content"]["application/json"]["schema"].clone()
+            }
+        };
+        assert!(schema.is_object(), "{path} {code} is not described");
+        check(&told, &schema, &description, path);
+    }
+    let submit = &description["paths"]["/api/v1/transactions"]["post"];
+    for code in ["401", "408", "413", "421", "429", "503"] {
+        assert!(submit["responses"][code].is_object(), "{code}");
+    }
+    assert_eq!(submit["security"].as_array().unwrap().len(), 2, "{submit}");
+    assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+}
+
 /// Holds a value against a schema, of which only what the description uses is known here.
 fn check(value: &Value, schema: &Value, description: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
