@@ -3,10 +3,12 @@
 //! The store of a running node is locked, so commands that look at it ask the node itself; what only reads is answered
 //! on the socket's own thread from a snapshot, the rest by the run loop. Invariant: nothing here can hold up the loop.
 
-use std::collections::BTreeMap;
+mod status;
+
+use std::convert::Infallible;
 use std::fs::{self, File};
 use std::io::{self, BufRead as _, BufReader, Read as _, Write as _};
-use std::net::{Shutdown, SocketAddr};
+use std::net::Shutdown;
 use std::os::fd::AsRawFd as _;
 use std::os::unix::net::{UnixListener, UnixStream};
 use std::path::{Path, PathBuf};
@@ -15,11 +17,10 @@ use std::thread::JoinHandle;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result, anyhow, bail};
-use crossbeam_channel::{RecvTimeoutError, SendTimeoutError, Sender, bounded};
-use miner::rate::Rates;
+use crossbeam_channel::{Receiver, SendTimeoutError, Sender, bounded, select_biased};
 use quarry_core::network::Network;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, Height, NetworkId, NodeId, Timestamp, TxId};
+use quarry_core::units::TxId;
 use serde::{Deserialize, Serialize};
 use serde_json::value::{RawValue, to_raw_value};
 
@@ -28,7 +29,7 @@ use crate::fates::Fates;
 use crate::query::{self, Query};
 use crate::standing;
 use crate::store::Reader;
-use crate::transport::Usage;
+pub use status::{HashRates, NodeStatus, PeerState, PeerStatus, UsageStatus};
 
 /// The most bytes of a request.
 const REQUEST_BYTES_MAX: u64 = 1 << 20;
@@ -36,6 +37,8 @@ const REQUEST_BYTES_MAX: u64 = 1 << 20;
 const TIMEOUT: Duration = Duration::from_secs(10);
 /// How long the node waits for a client, which keeps all others waiting.
 const CLIENT_TIMEOUT: Duration = Duration::from_secs(2);
+/// The most questions that wait for the run loop.
+const ASKS_MAX: usize = 16;
 /// The longest address that a socket can have on every system.
 const ADDRESS_BYTES_MAX: usize = 100;
 
@@ -49,7 +52,8 @@ pub enum Request {
     Submit(Box<RawValue>),
     /// To mine no more, so that a network that is about to stop comes to rest first.
     StopMining,
-    /// Whether to be cut off: it neither hears nor is heard, as if its queues were out of reach.
+    /// Whether to be cut off from all other nodes: it hears its clients only, such as the generator, as if the network
+    /// were parted between it and the others.
     CutOff(bool),
     /// Something from its store.
     Query(Query),
@@ -70,139 +74,26 @@ pub enum Ask {
     CutOff(bool, Sender<()>),
 }
 
-/// Where a node stands.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct NodeStatus {
-    /// Its number.
-    pub id: NodeId,
-    /// Its process.
-    pub pid: u32,
-    /// Its network.
-    pub network: NetworkId,
-    /// For how many seconds it has run.
-    pub uptime_s: f64,
-    /// Its clock.
-    pub time: Timestamp,
-    /// The height of its tip.
-    pub height: Height,
-    /// Its tip.
-    pub tip: Hash,
-    /// How many transactions wait.
-    pub mempool: usize,
-    /// Whether it mines, and has something to mine.
-    pub searching: bool,
-    /// What mines, if anything does.
-    pub backend: Option<String>,
-    /// How fast it mines.
-    pub hash_rate: HashRates,
-    /// Whether it is cut off from all others because it was asked to be.
-    #[serde(default)]
-    pub cut_off: bool,
-    /// Where its web pages are, if anywhere.
-    #[serde(default)]
-    pub pages: Option<SocketAddr>,
-    /// The peer whose chain it fetches, if any.
-    pub syncing: Option<NodeId>,
-    /// The other nodes.
-    pub peers: Vec<PeerStatus>,
-    /// How often things have happened since its start, by name.
-    pub counters: BTreeMap<String, u64>,
-    /// What its transport has used since then.
-    pub usage: UsageStatus,
+/// Where the run loop is asked.
+#[derive(Debug, Clone)]
+pub struct Asks {
+    queue: Sender<Ask>,
+    /// Closed when the loop ends: nobody answers what is in the queue then, and it would be waited for in vain.
+    end: Receiver<Infallible>,
 }
 
-/// Hashes a second over stretches of searching: idle times do not count.
-#[derive(Debug, Clone, Copy, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct HashRates {
-    /// Over the last 10 seconds.
-    pub over_10_s: f64,
-    /// Over the last minute.
-    pub over_60_s: f64,
-    /// Over the last 15 minutes.
-    pub over_15_min: f64,
-    /// The most over any 10 seconds.
-    pub max: f64,
+/// What the run loop is asked, until this is dropped.
+#[derive(Debug)]
+pub struct Asked {
+    /// The questions.
+    pub queue: Receiver<Ask>,
+    _end: Sender<Infallible>,
 }
 
-impl From<Rates> for HashRates {
-    fn from(rates: Rates) -> Self {
-        Self { over_10_s: rates.short, over_60_s: rates.medium, over_15_min: rates.long, max: rates.max }
-    }
-}
-
-/// What a transport has used; all is empty where that costs nothing.
-#[derive(Debug, Clone, Default, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct UsageStatus {
-    /// Billed requests by the name of the operation.
-    pub requests: BTreeMap<String, u64>,
-    /// How many these are.
-    pub requests_total: u64,
-    /// What they cost by list price, in US dollars.
-    pub cost_usd: f64,
-    /// How often other things have happened.
-    pub events: BTreeMap<String, u64>,
-}
-
-impl From<Usage> for UsageStatus {
-    fn from(usage: Usage) -> Self {
-        let named = |counts: BTreeMap<&str, u64>| {
-            counts.into_iter().map(|(name, it)| (name.to_owned(), it)).collect()
-        };
-        let requests_total = usage.requests.values().sum();
-        Self {
-            requests: named(usage.requests),
-            requests_total,
-            cost_usd: usage.cost_usd,
-            events: named(usage.events),
-        }
-    }
-}
-
-/// Another node, as a node sees it.
-#[derive(Debug, Clone, PartialEq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub struct PeerStatus {
-    /// Its number.
-    pub id: NodeId,
-    /// The height of its tip, by its last status.
-    pub height: Option<Height>,
-    /// Its tip, by its last status.
-    pub tip: Option<Hash>,
-    /// How many seconds ago it was last heard of.
-    pub heard_s: Option<f64>,
-    /// What is thought of it.
-    pub state: PeerState,
-    /// How many milliseconds a message takes to it: half of the smoothed round trip.
-    pub delay_ms: Option<f64>,
-}
-
-/// What a node thinks of another.
-#[derive(Debug, Clone, Copy, PartialEq, Eq, Serialize, Deserialize)]
-#[serde(rename_all = "camelCase")]
-pub enum PeerState {
-    /// It has been heard of lately, or is new.
-    Alive,
-    /// It has been silent for a while and is asked for a reply.
-    Suspect,
-    /// It has been silent for long: it is sent nothing but a question now and then.
-    Parked,
-    /// It has said that it stops.
-    Stopped,
-}
-
-impl PeerState {
-    /// In a word.
-    pub fn name(self) -> &'static str {
-        match self {
-            Self::Alive => "alive",
-            Self::Suspect => "suspect",
-            Self::Parked => "parked",
-            Self::Stopped => "stopped",
-        }
-    }
+/// Both ends of the way to the run loop.
+pub fn asks() -> (Asks, Asked) {
+    let ((asks, asked), (is_alive, end)) = (bounded(ASKS_MAX), bounded(0));
+    (Asks { queue: asks, end }, Asked { queue: asked, _end: is_alive })
 }
 
 #[derive(Serialize, Deserialize)]
@@ -219,6 +110,11 @@ enum Reply {
 #[error("refused: {0}")]
 pub struct Refused(pub String);
 
+/// The node has not answered; it may still do what it was asked, as soon as it comes to it.
+#[derive(Debug, Clone, Copy, PartialEq, Eq, thiserror::Error)]
+#[error("no answer within {0:?}")]
+pub struct NoAnswer(pub Duration);
+
 /// The run loop has ended; who asks is to find nobody there.
 #[derive(Debug, thiserror::Error)]
 #[error("the node has stopped")]
@@ -233,7 +129,7 @@ pub struct Desk {
     /// What it has noted of transactions.
     pub fates: Fates,
     /// Its run loop.
-    pub asks: Sender<Ask>,
+    pub asks: Asks,
 }
 
 /// The socket of a running node. Dropping this removes it and lets go of the store.
@@ -342,7 +238,8 @@ pub fn status_within(path: &Path, patience: Duration) -> Result<Option<NodeStatu
     Ok(answer.map(|answer| serde_json::from_str(answer.get())).transpose()?)
 }
 
-fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Option<Box<RawValue>>> {
+/// As [`ask`], but [`NoAnswer`] where the answer takes longer.
+pub fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Option<Box<RawValue>>> {
     let connecting = || format!("connecting to {}", path.display());
     let stream = match Address::of(path).and_then(|address| UnixStream::connect(address.path)) {
         Ok(stream) => stream,
@@ -351,7 +248,7 @@ fn ask_within(path: &Path, request: &Request, patience: Duration) -> Result<Opti
     };
     let line = exchange(&stream, request, patience)
         .map_err(|error| match error.kind() {
-            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow!("no answer within {patience:?}"),
+            io::ErrorKind::WouldBlock | io::ErrorKind::TimedOut => anyhow::Error::new(NoAnswer(patience)),
             _ => error.into(),
         })
         .with_context(|| format!("asking the node at {}", path.display()))?;
@@ -422,30 +319,29 @@ impl Desk {
                 Ok(RawValue::NULL.to_owned())
             }
             Request::Query(query) => query::answer(&reader.snapshot()?, network, &query),
-            Request::Transaction(id) => {
-                Ok(to_raw_value(&standing::of(&reader.snapshot()?, network, Some(fates), &id)?)?)
-            }
+            Request::Transaction(id) => Ok(to_raw_value(&standing::of(reader, network, Some(fates), &id)?)?),
         }
     }
 }
 
 /// Gives the run loop a transaction; [`Refused`] says which rule it breaks.
-pub fn submit(asks: &Sender<Ask>, transaction: Transaction) -> Result<()> {
+pub fn submit(asks: &Asks, transaction: Transaction) -> Result<()> {
     Ok(put(asks, |answer| Ask::Submit(transaction, answer))?.map_err(Refused)?)
 }
 
 /// Puts something to the run loop and waits for what it says.
-fn put<T>(asks: &Sender<Ask>, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
-    let (sender, receiver) = bounded(1);
-    match asks.send_timeout(ask(sender), TIMEOUT) {
+fn put<T>(asks: &Asks, ask: impl FnOnce(Sender<T>) -> Ask) -> Result<T> {
+    let (sender, answer) = bounded(1);
+    match asks.queue.send_timeout(ask(sender), TIMEOUT) {
         Ok(()) => {}
         Err(SendTimeoutError::Disconnected(_)) => return Err(Stopped.into()),
         Err(SendTimeoutError::Timeout(_)) => bail!("the node is too busy to answer"),
     }
-    match receiver.recv_timeout(TIMEOUT) {
-        Ok(answer) => Ok(answer),
-        Err(RecvTimeoutError::Disconnected) => Err(Stopped.into()),
-        Err(RecvTimeoutError::Timeout) => bail!("the node is too busy to answer"),
+    select_biased! {
+        recv(answer) -> answer => answer.map_err(|_| Stopped.into()),
+        // It may have answered just before.
+        recv(asks.end) -> _ => answer.try_recv().map_err(|_| Stopped.into()),
+        default(TIMEOUT) => bail!("the node is too busy to answer"),
     }
 }
 

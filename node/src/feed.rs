@@ -9,7 +9,7 @@ use quarry_core::units::{Hash, Height, NodeId, Timestamp};
 
 use crate::control::NodeStatus;
 
-/// The most arrivals of blocks that are remembered.
+/// The most arrivals of blocks that are remembered, and once more of blocks that others sent.
 pub const ARRIVALS_MAX: usize = 256;
 /// The most samples of the hash rate.
 pub const SAMPLES_MAX: usize = 300;
@@ -31,7 +31,9 @@ pub struct View {
     pub status: NodeStatus,
     /// The blocks that have come in since the node's start, oldest first.
     pub arrivals: VecDeque<Arrival>,
-    /// Hashes a second, oldest first, over the last ten minutes.
+    /// Those of them that peers have sent, further back: a node that mines most blocks itself has few.
+    pub received: VecDeque<Arrival>,
+    /// Hashes a second, oldest first, over the last ten minutes; 0 where there was nothing to search for.
     pub samples: VecDeque<Sample>,
 }
 
@@ -67,6 +69,7 @@ pub struct Publisher {
     feed: Feed,
     version: u64,
     arrivals: VecDeque<Arrival>,
+    received: VecDeque<Arrival>,
     samples: VecDeque<Sample>,
     sample_due_us: u64,
     published_us: Option<u64>,
@@ -100,7 +103,11 @@ impl Publisher {
         if self.arrivals.iter().any(|arrival| arrival.hash == hash) {
             return;
         }
-        push(&mut self.arrivals, Arrival { height, hash, time: now.utc, from }, ARRIVALS_MAX);
+        let arrival = Arrival { height, hash, time: now.utc, from };
+        push(&mut self.arrivals, arrival, ARRIVALS_MAX);
+        if from.is_some() {
+            push(&mut self.received, arrival, ARRIVALS_MAX);
+        }
     }
 
     /// When the next view is due, by [`Now::elapsed_us`].
@@ -112,15 +119,21 @@ impl Publisher {
     /// Publishes where the node stands.
     pub fn publish(&mut self, status: NodeStatus, now: Now) {
         if self.sample_due_us <= now.elapsed_us {
-            let sample = Sample { time: now.utc, hash_rate: status.hash_rate.over_10_s };
+            let hash_rate = if status.searching { status.hash_rate.over_10_s } else { 0.0 };
+            let sample = Sample { time: now.utc, hash_rate };
             push(&mut self.samples, sample, SAMPLES_MAX);
             self.sample_due_us = now.elapsed_us + SAMPLE_INTERVAL_US;
         }
         self.version += 1;
         (self.published_us, self.is_outdated) = (Some(now.elapsed_us), false);
-        let (arrivals, samples) = (self.arrivals.clone(), self.samples.clone());
-        let view =
-            Arc::new(View { version: self.version, elapsed_us: now.elapsed_us, status, arrivals, samples });
+        let view = Arc::new(View {
+            version: self.version,
+            elapsed_us: now.elapsed_us,
+            status,
+            arrivals: self.arrivals.clone(),
+            received: self.received.clone(),
+            samples: self.samples.clone(),
+        });
         *self.feed.0.lock().unwrap_or_else(PoisonError::into_inner) = Some(view);
     }
 }
@@ -152,6 +165,24 @@ mod tests {
         publisher.note(&extended(1), now(2));
         assert_eq!(publisher.arrivals.len(), 1);
         assert_eq!(publisher.arrivals[0].time, now(1).utc);
+    }
+
+    /// A node that mines nearly all blocks used to say that none had come from a peer.
+    #[test]
+    fn what_peers_sent_is_remembered_behind_many_own_blocks() {
+        let mut publisher = Publisher::default();
+        let hash = |number: u64| Hash::of(&[&number.to_be_bytes()]);
+        let extended = |number, from| Notice::Extended {
+            height: Height(number),
+            hash: hash(number),
+            transactions: 0,
+            from,
+        };
+        publisher.note(&extended(0, Some(NodeId(1))), now(0));
+        for number in 1..2 * u64::try_from(ARRIVALS_MAX).unwrap() {
+            publisher.note(&extended(number, None), now(number));
+        }
+        assert_eq!(publisher.received.iter().map(|it| it.hash).collect::<Vec<_>>(), [hash(0)]);
     }
 
     #[test]

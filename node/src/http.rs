@@ -21,14 +21,13 @@ use axum::Router;
 use axum::http::StatusCode;
 use axum::response::{IntoResponse as _, Response};
 use axum::routing::get;
-use crossbeam_channel::Sender;
 use quarry_core::network::Network;
 use quarry_core::units::NodeId;
 use tokio::sync::Semaphore;
 
 use crate::args::HttpChoice;
 use crate::clock::Clock;
-use crate::control::Ask;
+use crate::control::Asks;
 use crate::fates::Fates;
 use crate::feed::Feed;
 use crate::store::Reader;
@@ -53,7 +52,7 @@ pub struct Site {
     /// The run loop's clock.
     pub clock: Clock,
     /// Takes transactions to the run loop.
-    pub asks: Sender<Ask>,
+    pub asks: Asks,
     /// What a request that changes something must bring, where others than this machine can reach the server.
     pub token: Option<String>,
     /// The names by which the server may be asked for, besides `localhost` and addresses.

@@ -161,19 +161,21 @@ pub fn height(store: &Snapshot) -> Result<Height> {
     Ok(store.record(&hash)?.map_or(Height(0), |record| record.header.index))
 }
 
-/// A transaction as a store has it, with the height and hash of its block if it is mined.
-pub(crate) type Found = (Transaction, Option<(Height, Hash)>);
+/// A transaction with the height and hash of its block.
+pub(crate) type Mined = (Transaction, Height, Hash);
 
-/// The transaction with this id, if it waits or is in a block that is not too old to be in the index.
-pub(crate) fn find(store: &Snapshot, id: &TxId) -> Result<Option<Found>> {
-    if let Some(height) = store.mined(id)? {
-        let Some(hash) = store.path(height)? else { return Ok(None) };
-        let block = store.block(&hash)?;
-        let found = block.and_then(|block| block.transactions.iter().find(|it| it.id() == *id).cloned());
-        return Ok(found.map(|transaction| (transaction, Some((height, hash)))));
-    }
-    let waiting = store.newest_waiting(SEARCHED_MAX)?;
-    Ok(waiting.into_iter().find(|it| it.id() == *id).map(|transaction| (transaction, None)))
+/// The transaction with this id, if it is in a block that is not too old to be in the index.
+pub(crate) fn find_mined(store: &Snapshot, id: &TxId) -> Result<Option<Mined>> {
+    let Some(height) = store.mined(id)? else { return Ok(None) };
+    let Some(hash) = store.path(height)? else { return Ok(None) };
+    let block = store.block(&hash)?;
+    let found = block.and_then(|block| block.transactions.iter().find(|it| it.id() == *id).cloned());
+    Ok(found.map(|transaction| (transaction, height, hash)))
+}
+
+/// The transaction with this id, if it waits. Each that waits is looked at.
+pub(crate) fn find_waiting(store: &Snapshot, id: &TxId) -> Result<Option<Transaction>> {
+    Ok(store.newest_waiting(SEARCHED_MAX)?.into_iter().find(|it| it.id() == *id))
 }
 
 /// What can be said of a transaction that is not found.

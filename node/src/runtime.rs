@@ -14,13 +14,15 @@ use miner::rate::Rates;
 use quarry_core::effect::{Effect, Event};
 use quarry_core::node::Node;
 use quarry_core::peers::Liveness;
+use quarry_core::retarget;
 use quarry_core::rules::TransactionError;
+use quarry_core::store::Store as _;
 use quarry_core::units::NodeId;
 use tracing::{error, info, warn};
 
 use crate::clock::Clock;
 use crate::connection;
-use crate::control::{self, Ask, NodeStatus, PeerState, PeerStatus};
+use crate::control::{self, Ask, Asked, Asks, NodeStatus, PeerState, PeerStatus};
 use crate::exit::OrExit as _;
 use crate::fates::Fates;
 use crate::feed::Publisher;
@@ -32,6 +34,8 @@ use crate::transport::{Format, Handover, Incoming, Kind, Outgoing, Receipt, Tran
 
 /// The most events that share a commit.
 const BATCH_MAX: usize = 1024;
+/// The most peers of a node that is cut off whose last words are kept.
+const UNHEARD_MAX: usize = 64;
 /// The ticket of a message whose arrival nobody waits for.
 const NO_TICKET: u64 = u64::MAX;
 
@@ -39,7 +43,7 @@ const NO_TICKET: u64 = u64::MAX;
 /// being the same node, comes last.
 pub struct Runtime {
     /// Questions of this machine's user; both ends, so that it stays open.
-    pub asks: (Sender<Ask>, Receiver<Ask>),
+    pub asks: (Asks, Asked),
     /// Where they come from.
     pub server: control::Server,
     /// What searches for nonces, if anything does.
@@ -77,8 +81,10 @@ pub struct State {
     /// The announcements that are, and that the core has not been told of.
     announced: Vec<u64>,
     rates: Rates,
-    /// Whether it neither hears nor is heard, because it was asked to.
+    /// Whether other nodes neither hear it nor are heard, because it was asked to.
     is_cut_off: bool,
+    /// What each of them said last meanwhile.
+    unheard: BTreeMap<NodeId, Event>,
     hash_rate_due_us: u64,
 }
 
@@ -122,9 +128,6 @@ impl Runtime {
                 runtime.take(input, turn)?;
                 // What waits already shares the commit, unless somebody waits for an answer.
                 for _ in 1..BATCH_MAX {
-                    if runtime.state.is_cut_off {
-                        break;
-                    }
                     let Ok(incoming) = runtime.transport.incoming().try_recv() else { break };
                     runtime.take(Input::Transport(incoming), turn)?;
                 }
@@ -143,17 +146,15 @@ impl Runtime {
     }
 
     fn wait(&mut self) -> Input {
-        let (never_mined, never_heard) = (never(), never());
+        let never_mined = never();
         let mined = self.mining.as_ref().map_or(&never_mined, Mining::results);
         let view_due_us = self.publisher.as_ref().map_or(u64::MAX, Publisher::due_us);
-        // What is not heard waits in the inbox.
-        let heard = if self.state.is_cut_off { &never_heard } else { self.transport.incoming() };
         let due_us = self.node.deadline().min(self.state.hash_rate_due_us).min(view_due_us);
         select_biased! {
             recv(self.stop) -> _ => Input::Stop,
             recv(mined) -> mined => mined.map_or(Input::MinerGone, Input::Mined),
-            recv(self.asks.1) -> ask => ask.map_or(Input::Tick, Input::Ask),
-            recv(heard) -> it => it.map_or(Input::TransportGone, Input::Transport),
+            recv(self.asks.1.queue) -> ask => ask.map_or(Input::Tick, Input::Ask),
+            recv(self.transport.incoming()) -> it => it.map_or(Input::TransportGone, Input::Transport),
             default(self.clock.until(due_us)) => Input::Tick,
         }
     }
@@ -214,6 +215,11 @@ impl Runtime {
                     info!("{}", if is_cut_off { "cut off from all others" } else { "no longer cut off" });
                     self.state.is_cut_off = is_cut_off;
                 }
+                if !is_cut_off {
+                    for event in std::mem::take(&mut self.state.unheard).into_values() {
+                        self.step(event, turn)?;
+                    }
+                }
                 // Who asked may have gone.
                 let _ = answer.send(());
                 Ok(())
@@ -229,7 +235,6 @@ impl Runtime {
         match incoming {
             Incoming::Delivery(delivery) => {
                 turn.receipts.push(delivery.receipt);
-                // A node that is cut off acknowledges what it does not hear: a restart would not bring it back either.
                 let is_peer = |id| self.static_peers.as_ref().is_none_or(|peers| peers.contains(&id));
                 if !delivery.from.is_none_or(is_peer) {
                     self.state.journal.count("messages_from_strangers");
@@ -239,7 +244,13 @@ impl Runtime {
                     Format::Quarry => Event::Message { from: delivery.from, bytes: delivery.payload },
                     Format::Original => Event::Original { bytes: delivery.payload },
                 };
-                self.step(event, turn)
+                match delivery.from.filter(|_| self.state.is_cut_off) {
+                    Some(peer) => {
+                        self.leave_unheard(peer, event);
+                        Ok(())
+                    }
+                    None => self.step(event, turn),
+                }
             }
             Incoming::Sent(ticket) => {
                 self.sent(ticket);
@@ -261,6 +272,16 @@ impl Runtime {
         }
     }
 
+    /// Loses what a peer says, as a partition would, but for its last words: by these the two find each other at once
+    /// when the cut ends, also where they have given each other up.
+    fn leave_unheard(&mut self, peer: NodeId, event: Event) {
+        self.state.journal.count("messages_unheard");
+        let unheard = &mut self.state.unheard;
+        if unheard.len() < UNHEARD_MAX || unheard.contains_key(&peer) {
+            unheard.insert(peer, event);
+        }
+    }
+
     fn step(&mut self, event: Event, turn: &mut Turn) -> Result<()> {
         self.node.step(self.clock.now(), event, &mut turn.effects).context("the node cannot go on")
     }
@@ -268,6 +289,7 @@ impl Runtime {
     fn commit(&mut self, turn: Turn) -> Result<()> {
         let changes = self.node.take_changes();
         let moved = changes.tip.is_some();
+        self.fates.come(&changes.mempool);
         if !changes.is_empty() {
             self.node.store_mut().apply(&changes).context("the node cannot go on").or_hint(|| {
                 "once the disk has room and works, start it again: the store is as it last was".into()
@@ -281,6 +303,9 @@ impl Runtime {
         for effect in turn.effects {
             self.perform(effect);
         }
+        self.fates.go(&changes.mempool);
+        // After the effects, which may tell of a refusal before the block.
+        self.fates.mined(changes.mined.iter().filter(|(_, height)| height.is_some()).map(|(id, _)| *id));
         if !turn.receipts.is_empty() {
             // Unacknowledged messages come again and are recognised.
             if let Err(error) = self.transport.acknowledge(turn.receipts) {
@@ -379,6 +404,16 @@ impl Runtime {
         }
     }
 
+    /// How many hashes the next block takes on average.
+    fn difficulty(&self) -> f64 {
+        let (network, tip, store) = (self.node.network(), &self.node.tip().header, self.node.store());
+        let window = retarget::Window::ending_with(tip, network, |hash| store.record(hash));
+        let now = self.clock.now().utc.max(tip.timestamp);
+        // A store that cannot be read ends the node elsewhere.
+        let bits = window.map_or(tip.bits, |window| window.next_bits(now, network));
+        bits.target().map_or(0.0, |target| target.work().as_f64())
+    }
+
     fn status(&self) -> NodeStatus {
         let (now, tip) = (self.clock.now(), self.node.tip());
         let peers = self.node.peers().iter().map(|(id, peer)| PeerStatus {
@@ -402,6 +437,7 @@ impl Runtime {
             time: now.utc,
             height: tip.header.index,
             tip: tip.hash,
+            difficulty: self.difficulty(),
             mempool: self.node.mempool().len(),
             searching: self.node.template().is_some() && self.mining.is_some(),
             backend: self.mining.as_ref().map(|mining| mining.name().to_owned()),

@@ -1,6 +1,8 @@
 //! Where a transaction stands, and why.
 //! Invariant: the store has the first word; what was noted beside it counts for transactions that are not in there.
 
+use std::sync::Arc;
+
 use anyhow::{Result, anyhow};
 use quarry_core::json::TransactionJson;
 use quarry_core::network::Network;
@@ -13,7 +15,7 @@ use serde_json::value::{RawValue, to_raw_value};
 use crate::exit::Exit;
 use crate::fates::{ENDS_MAX, Fates};
 use crate::query;
-use crate::store::Snapshot;
+use crate::store::{Reader, Snapshot};
 
 /// Where a transaction stands.
 #[derive(Debug, Serialize, Deserialize)]
@@ -78,33 +80,50 @@ impl State {
 
 /// Where a transaction stands; an error with [`Exit::NotFound`] where nothing is known of it. `fates` is what a running
 /// node has noted.
-pub fn of(store: &Snapshot, network: &Network, fates: Option<&Fates>, id: &TxId) -> Result<Standing> {
-    if let Some((transaction, place)) = query::find(store, id)? {
-        let standing = match place {
-            Some((height, block)) => Standing {
-                height: Some(height),
-                block: Some(block),
-                confirmations: query::height(store)?.0.saturating_sub(height.0) + 1,
-                ..State::Mined.alone()
-            },
-            None => Standing {
-                since: fates.and_then(|fates| fates.arrival(id)),
-                reason: Some(obstacle(store, network, &transaction)?),
-                expires: Some(transaction.payment().timestamp.saturating_add(network.limits.window_us())),
-                ..State::Pending.alone()
-            },
-        };
-        let json = to_raw_value(&TransactionJson::new(&transaction, network))?;
-        return Ok(Standing { transaction: Some(json), ..standing });
+pub fn of(reader: &Reader, network: &Network, fates: Option<&Fates>, id: &TxId) -> Result<Standing> {
+    let mut store = reader.snapshot()?;
+    let waiting = match fates {
+        _ if store.mined(id)?.is_some() => None,
+        Some(fates) => fates.waiting(id),
+        None => query::find_waiting(&store, id)?.map(Arc::new),
+    };
+    if let Some(transaction) = waiting {
+        return Ok(Standing {
+            transaction: Some(to_raw_value(&TransactionJson::new(&transaction, network))?),
+            since: fates.and_then(|fates| fates.arrival(id)),
+            reason: Some(obstacle(&store, network, &transaction)?),
+            expires: Some(transaction.payment().timestamp.saturating_add(network.limits.window_us())),
+            ..State::Pending.alone()
+        });
+    }
+    if store.mined(id)?.is_none() {
+        // It may have been mined between the two looks.
+        store = reader.snapshot()?;
+    }
+    if let Some((transaction, height, block)) = query::find_mined(&store, id)? {
+        return Ok(Standing {
+            transaction: Some(to_raw_value(&TransactionJson::new(&transaction, network))?),
+            height: Some(height),
+            block: Some(block),
+            confirmations: query::height(&store)?.0.saturating_sub(height.0) + 1,
+            ..State::Mined.alone()
+        });
     }
     let Some(end) = fates.and_then(|fates| fates.end(id)) else {
-        return Err(Exit::NotFound.error(anyhow!("{}; {}", query::unknown(store)?, forgotten(fates))));
+        return Err(Exit::NotFound.error(anyhow!("{}; {}", query::unknown(&store)?, forgotten(fates))));
     };
     let state = if end.refused.is_some() { State::Refused } else { State::Expired };
     let window_s = network.limits.transaction_window;
     let too_old = || format!("it was not mined within the {window_s} s for which a transaction is valid");
     let reason = Some(end.refused.unwrap_or_else(too_old));
     Ok(Standing { since: Some(end.time), reason, ..state.alone() })
+}
+
+/// Whether a running node knows anything of a transaction.
+pub fn is_known(reader: &Reader, fates: &Fates, id: &TxId) -> Result<bool> {
+    // In this order: what is mined meanwhile is in the snapshot.
+    let is_noted = fates.waiting(id).is_some() || fates.end(id).is_some();
+    Ok(is_noted || reader.snapshot()?.mined(id)?.is_some())
 }
 
 /// What else could be said of it, and is not known.
@@ -144,8 +163,6 @@ fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> R
 
 #[cfg(test)]
 mod tests {
-    use std::sync::Arc;
-
     use quarry_core::effect::Notice;
     use quarry_core::store::Changes;
     use quarry_core::transaction::Payment;
@@ -172,11 +189,12 @@ mod tests {
             mempool: (0..).zip(waiting.iter().cloned().map(Some)).collect(),
             ..Changes::default()
         };
+        fates.come(&changes.mempool);
         store.apply(&changes).unwrap();
-        let snapshot = store.reader().snapshot().unwrap();
+        let reader = store.reader();
 
         let reason = |number: usize| {
-            let standing = of(&snapshot, &network, Some(&fates), &waiting[number].id()).unwrap();
+            let standing = of(&reader, &network, Some(&fates), &waiting[number].id()).unwrap();
             assert_eq!((standing.state, standing.since), (State::Pending, None));
             assert_eq!(standing.expires, Some(timestamp.saturating_add(network.limits.window_us())));
             standing.reason.unwrap()
@@ -186,13 +204,46 @@ mod tests {
         assert!(reason(2).starts_with("for a block: 2 before it"), "{}", reason(2));
 
         let gone = payment("node3", "node0", 1).id();
-        let unknown = of(&snapshot, &network, Some(&fates), &gone).unwrap_err();
+        let unknown = of(&reader, &network, Some(&fates), &gone).unwrap_err();
         assert_eq!(exit::code(&unknown), Exit::NotFound);
         fates.note(&Notice::Expired(gone), timestamp);
         fates.note(&Notice::Expired(waiting[0].id()), timestamp);
-        let standing = of(&snapshot, &network, Some(&fates), &gone).unwrap();
+        let standing = of(&reader, &network, Some(&fates), &gone).unwrap();
         assert_eq!((standing.state, standing.since), (State::Expired, Some(timestamp)));
         assert!(standing.reason.unwrap().contains("within the 7200 s"));
         assert!(reason(0).starts_with("for a block"), "what the store has counts");
+    }
+    /// What waits is found by its id: looking at all that wait took a tenth of a second, whoever asked for it.
+    #[test]
+    fn a_waiting_transaction_is_found_until_it_goes() {
+        let (place, network, fates) = (tempfile::tempdir().unwrap(), Network::demo(), Fates::default());
+        let mut store = RedbStore::open(&place.path().join("store"), &network.id).unwrap();
+        let account = |name| network.account(name).unwrap();
+        let payment = Payment {
+            from: account("node0"),
+            to: account("node1"),
+            amount: Amount(1),
+            timestamp: Timestamp::default(),
+        };
+        let transaction = Arc::new(Transaction::new(&network.id, payment, None));
+        let id = transaction.id();
+        let mut change = |mempool: &[(u64, bool)]| {
+            let entry = |is_in: bool| is_in.then(|| Arc::clone(&transaction));
+            let mempool = mempool.iter().map(|(number, is_in)| (*number, entry(*is_in))).collect();
+            let changes = Changes { mempool, ..Changes::default() };
+            fates.come(&changes.mempool);
+            store.apply(&changes).unwrap();
+            fates.go(&changes.mempool);
+            let reader = store.reader();
+            let found = |fates| of(&reader, &network, fates, &id).is_ok();
+            assert_eq!(found(Some(&fates)), found(None), "the notes agree with the store");
+            assert_eq!(found(None), is_known(&reader, &fates, &id).unwrap());
+            found(None)
+        };
+        assert!(!change(&[]));
+        assert!(change(&[(0, true)]));
+        assert!(change(&[(0, false), (1, true)]), "it came again");
+        assert!(!change(&[(1, false)]));
+        assert!(!change(&[(2, false)]));
     }
 }

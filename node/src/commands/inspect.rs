@@ -292,8 +292,13 @@ pub(super) fn locate(common: &CommonArgs, args: &NodeArgs) -> Result<(Network, D
 }
 
 pub(super) fn open(directory: &Directory, id: NodeId, network: &Network) -> Result<Snapshot> {
+    Ok(open_reader(directory, id, network)?.snapshot()?)
+}
+
+/// As [`open`], for several looks.
+pub(super) fn open_reader(directory: &Directory, id: NodeId, network: &Network) -> Result<Reader> {
     let reader = Reader::open(&directory.store(id), &network.id);
-    Ok(reader.map_err(|error| open_failed(directory, id, error))?.snapshot()?)
+    reader.map_err(|error| open_failed(directory, id, error))
 }
 
 fn print_json(value: &RawValue) -> Result<Exit> {

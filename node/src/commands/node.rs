@@ -1,14 +1,16 @@
 //! `node ID`: runs one node until it is told to stop.
 
+use std::collections::BTreeMap;
 use std::fs;
 use std::sync::Arc;
 use std::time::Duration;
 
 use anyhow::{Context as _, Result};
-use crossbeam_channel::{Receiver, Sender, bounded};
+use crossbeam_channel::{Receiver, bounded};
 use miner::NonceSearch;
 use quarry_core::network::Network;
 use quarry_core::node::{MESH_MAX, Node, Options};
+use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Amount, NodeId};
 use tracing::{info, warn};
 
@@ -20,7 +22,7 @@ use crate::config::{self, Directory};
 use crate::connection::{self, Connection};
 use crate::control;
 #[cfg(feature = "http")]
-use crate::control::Ask;
+use crate::control::Asks;
 use crate::ec2;
 use crate::exit::{Exit, OrExit as _};
 use crate::fates::Fates;
@@ -80,7 +82,8 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
 
     let target = Target { id, blockchain: directory.blockchain(id), ledger: directory.ledger(id) };
     let printout = Printout::start(target, Arc::clone(&network), reader.clone())?;
-    let (asks, fates) = (bounded(16), Fates::default());
+    let (asks, fates) = (control::asks(), Fates::default());
+    fates.come(&waiting(&node));
     #[cfg(feature = "http")]
     let (publisher, site) = open_pages(id, args, &network, &reader, &fates, clock, &asks.0)?;
     #[cfg(feature = "http")]
@@ -88,7 +91,7 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     #[cfg(not(feature = "http"))]
     let (publisher, pages) = (None, None);
     let socket = directory.socket(id);
-    let desk = control::Desk { network, reader, fates: fates.clone(), asks: Sender::clone(&asks.0) };
+    let desk = control::Desk { network, reader, fates: fates.clone(), asks: asks.0.clone() };
     let server = control::Server::start(socket.clone(), desk)
         .with_context(|| format!("listening on {}", socket.display()))?;
     let static_peers = args.peers.as_ref().map(|peers| peers.0.clone());
@@ -113,6 +116,12 @@ pub fn run(common: &CommonArgs, args: &RunArgs) -> Result<Exit> {
     Ok(Exit::Done)
 }
 
+/// What waits when a node starts.
+fn waiting(node: &Node<RedbStore>) -> BTreeMap<u64, Option<Arc<Transaction>>> {
+    let mempool = node.mempool();
+    mempool.iter().filter_map(|it| Some((mempool.arrival(&it.id())?, Some(Arc::clone(it))))).collect()
+}
+
 /// Opens the web pages, where they are wanted.
 #[cfg(feature = "http")]
 fn open_pages(
@@ -122,7 +131,7 @@ fn open_pages(
     reader: &Reader,
     fates: &Fates,
     clock: Clock,
-    asks: &Sender<Ask>,
+    asks: &Asks,
 ) -> Result<(Option<Publisher>, Option<http::Server>)> {
     let Some(address) = http::address(args.http, id) else { return Ok((None, None)) };
     let feed = Feed::default();

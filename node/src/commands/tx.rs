@@ -6,7 +6,7 @@ use anyhow::Result;
 use serde_json::value::RawValue;
 
 use crate::args::{CommonArgs, TxArgs};
-use crate::commands::inspect::{locate, open, seconds};
+use crate::commands::inspect::{locate, open_reader, seconds};
 use crate::commands::output::say;
 use crate::control::{self, Request};
 use crate::exit::Exit;
@@ -18,7 +18,7 @@ pub fn run(common: &CommonArgs, args: &TxArgs) -> Result<Exit> {
     let socket = directory.socket(id);
     let standing = match control::ask(&socket, &Request::Transaction(args.transaction))? {
         Some(answer) => serde_json::from_str(answer.get())?,
-        None => standing::of(&open(&directory, id, &network)?, &network, None, &args.transaction)?,
+        None => standing::of(&open_reader(&directory, id, &network)?, &network, None, &args.transaction)?,
     };
     if args.node.json {
         say!("{}", serde_json::to_string(&standing)?)?;

@@ -5,6 +5,7 @@ use std::sync::Arc;
 use anyhow::Result;
 use axum::Router;
 use axum::body::Bytes;
+use axum::extract::rejection::{BytesRejection, QueryRejection};
 use axum::extract::{Path, Query as Parameters, State};
 use axum::http::{StatusCode, header};
 use axum::response::{IntoResponse, Response};
@@ -16,6 +17,7 @@ use serde::Deserialize;
 use serde_json::value::{RawValue, to_raw_value};
 use utoipa::OpenApi;
 
+use super::schema::Refusals;
 use super::{Shared, Site, schema};
 use crate::args::BlockRef;
 use crate::control::{self, Refused};
@@ -30,7 +32,9 @@ const WAITING_MAX: usize = 1000;
 #[derive(OpenApi)]
 #[openapi(
     info(title = "Quarry", description = "What a node knows, and a way to give it a transaction."),
-    paths(status, blocks, block, transaction, submit, accounts, account, mempool, peers)
+    paths(status, blocks, block, transaction, submit, accounts, account, mempool, peers),
+    components(schemas(schema::Failure)),
+    modifiers(&Refusals)
 )]
 struct Description;
 
@@ -43,17 +47,22 @@ struct Count {
 }
 
 pub(super) fn routes() -> Router<Arc<Shared>> {
-    Router::new()
-        .route("/api/v1/status", get(status))
-        .route("/api/v1/blocks", get(blocks))
-        .route("/api/v1/blocks/{block}", get(block))
-        .route("/api/v1/transactions", axum::routing::post(submit))
-        .route("/api/v1/transactions/{id}", get(transaction))
-        .route("/api/v1/accounts", get(accounts))
-        .route("/api/v1/accounts/{account}", get(account))
-        .route("/api/v1/mempool", get(mempool))
-        .route("/api/v1/peers", get(peers))
-        .route("/api/v1/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
+    let routes = Router::new()
+        .route("/status", get(status))
+        .route("/blocks", get(blocks))
+        .route("/blocks/{block}", get(block))
+        .route("/transactions", axum::routing::post(submit))
+        .route("/transactions/{id}", get(transaction))
+        .route("/accounts", get(accounts))
+        .route("/accounts/{account}", get(account))
+        .route("/mempool", get(mempool))
+        .route("/peers", get(peers))
+        .route("/openapi.json", get(|| async { axum::Json(Description::openapi()) }))
+        .fallback(async || error(StatusCode::NOT_FOUND, "the API has nothing of that name"))
+        .method_not_allowed_fallback(async || {
+            error(StatusCode::METHOD_NOT_ALLOWED, "openapi.json says what can be done here")
+        });
+    Router::new().nest("/api/v1", routes)
 }
 
 /// Where the node stands.
@@ -69,10 +78,17 @@ async fn status(State(shared): State<Arc<Shared>>) -> Response {
 
 /// The newest blocks, the tip first.
 #[utoipa::path(get, path = "/api/v1/blocks", params(Count), responses(
-    (status = 200, description = "Blocks", body = [schema::Block])
+    (status = 200, description = "Blocks", body = [schema::Block]),
+    (status = 400, description = "The count is not one", body = schema::Failure)
 ))]
-async fn blocks(State(shared): State<Arc<Shared>>, Parameters(count): Parameters<Count>) -> Response {
-    ask(shared, Query::Chain { count: count.count.unwrap_or(20) }).await
+async fn blocks(
+    State(shared): State<Arc<Shared>>,
+    count: Result<Parameters<Count>, QueryRejection>,
+) -> Response {
+    match count {
+        Ok(Parameters(count)) => ask(shared, Query::Chain { count: count.count.unwrap_or(20) }).await,
+        Err(reason) => error(reason.status(), &reason.body_text()),
+    }
 }
 
 /// A block by height or hash, and how deep it is.
@@ -81,6 +97,7 @@ async fn blocks(State(shared): State<Arc<Shared>>, Parameters(count): Parameters
     params(("block" = String, Path, description = "A height of the best chain, or any block's hash")),
     responses(
         (status = 200, description = "The block", body = schema::PlacedBlock),
+        (status = 400, description = "It is neither a height nor a hash", body = schema::Failure),
         (status = 404, description = "There is none", body = schema::Failure)
     )
 )]
@@ -98,6 +115,7 @@ async fn block(State(shared): State<Arc<Shared>>, Path(block): Path<String>) -> 
     params(("id" = String, Path, description = "The transaction's unique_id")),
     responses(
         (status = 200, description = "Where it stands", body = schema::Standing),
+        (status = 400, description = "It is not an id", body = schema::Failure),
         (status = 404, description = "It is unknown", body = schema::Failure)
     )
 )]
@@ -108,25 +126,30 @@ async fn transaction(State(shared): State<Arc<Shared>>, Path(id): Path<String>) 
     };
     let read = move |shared: &Shared| {
         let Site { network, reader, fates, .. } = &shared.site;
-        answer(reader.snapshot().map_err(Into::into).and_then(|store| {
-            let standing = standing::of(&store, network, Some(fates), &id)?;
-            Ok(to_raw_value(&standing)?)
-        }))
+        let standing = standing::of(reader, network, Some(fates), &id);
+        answer(standing.and_then(|standing| Ok(to_raw_value(&standing)?)))
     };
     shared.read(read).await
 }
 
 /// Takes a transaction in its JSON form.
 #[utoipa::path(
-    post, path = "/api/v1/transactions", request_body = schema::Transaction,
+    post, path = "/api/v1/transactions", request_body = schema::Transaction, security((), ("token" = [])),
     responses(
         (status = 202, description = "It waits to be mined", body = schema::Taken),
         (status = 400, description = "It is not a transaction", body = schema::Failure),
-        (status = 401, description = "The token is missing or wrong"),
+        (status = 401, description = "The token is missing or wrong", body = schema::Failure),
+        (status = 403, description = "It comes from another site's page, or there is no token", body = schema::Failure),
+        (status = 408, description = "It comes too slowly", body = schema::Failure),
+        (status = 413, description = "It is too large", body = schema::Failure),
         (status = 422, description = "It breaks a rule", body = schema::Failure)
     )
 )]
-async fn submit(State(shared): State<Arc<Shared>>, body: Bytes) -> Response {
+async fn submit(State(shared): State<Arc<Shared>>, body: Result<Bytes, BytesRejection>) -> Response {
+    let body = match body {
+        Ok(body) => body,
+        Err(reason) => return error(reason.status(), &reason.body_text()),
+    };
     let parsed = serde_json::from_slice::<TransactionJson<'_>>(&body).map_err(|error| error.to_string());
     let network = &shared.site.network;
     match parsed.and_then(|json| json.parse(network).map_err(|error| error.to_string())) {

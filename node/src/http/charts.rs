@@ -1,7 +1,10 @@
 //! Charts as SVG. Colours come from the style sheet, so that they follow light and dark.
 
+use std::time::Duration;
+
 use maud::{Markup, html};
 use quarry_core::header::Header;
+use quarry_core::network::Network;
 use quarry_core::units::Hash;
 
 use super::window::Window;
@@ -34,14 +37,22 @@ pub(super) fn hash_rate(view: &View) -> Markup {
             polygon.area points=(area) {}
             polyline.line points=(points) {}
         }
-        p.quiet { "at most " (hashes(max)) " in the last " (rates.len() * 2) " s" }
+        p.quiet { "at most " (hashes(max)) " in the last " (rates.len() * 2) " s; 0 while there is nothing to search for" }
     }
 }
 
-/// How the times between blocks are spread, with the curve that chance alone draws.
-pub(super) fn intervals(window: &Window) -> Markup {
+/// The interval that the difficulty aims at, in seconds, where it does.
+pub(super) fn block_time_s(network: &Network) -> Option<f64> {
+    let block_time = Duration::from_micros(network.block_time_us);
+    (!block_time.is_zero()).then_some(block_time.as_secs_f64())
+}
+
+/// How the times between blocks are spread, with the curve that chance alone draws around the interval that is aimed
+/// at, or around the mean.
+pub(super) fn intervals(network: &Network, window: &Window) -> Markup {
     let intervals = window.intervals_s();
-    let mean = intervals.iter().sum::<f64>() / intervals.len().max(1) as f64;
+    let aim = block_time_s(network);
+    let mean = aim.or_else(|| window.mean_s()).unwrap_or_default();
     if intervals.len() < 5 || mean <= 0.0 {
         return html! { p.quiet { "Too few blocks yet." } };
     }
@@ -72,7 +83,8 @@ pub(super) fn intervals(window: &Window) -> Markup {
             polyline.curve points=(curve.collect::<Vec<_>>().join(" ")) {}
         }
         p.quiet {
-            (intervals.len()) " intervals, from 0 to 5 times the mean of " (seconds(mean)) "; " (longer)
+            (intervals.len()) " intervals, from 0 to 5 times " (if aim.is_some() { "the aim" } else { "the mean" })
+            " of " (seconds(mean)) "; " (longer)
             " longer. The curve is what chance draws where nothing pauses the search."
         }
     }

@@ -5,9 +5,11 @@ use std::net::IpAddr;
 use std::sync::Arc;
 
 use axum::extract::{Request, State};
-use axum::http::{HeaderMap, Method, StatusCode, header};
+use axum::http::{HeaderMap, HeaderValue, Method, StatusCode, header};
 use axum::middleware::Next;
-use axum::response::{IntoResponse as _, Response};
+use axum::response::Response;
+
+use super::server;
 
 /// Who may ask for what.
 pub(crate) struct Guard {
@@ -22,15 +24,18 @@ pub(crate) struct Guard {
 /// Refuses what a foreign page could have sent.
 pub(super) async fn check(State(guard): State<Arc<Guard>>, request: Request, next: Next) -> Response {
     let headers = request.headers();
-    if let Err(refusal) = check_host(headers, &guard.names) {
-        return refusal.into_response();
+    let is_change = ![Method::GET, Method::HEAD].contains(request.method());
+    let verdict = check_host(headers, &guard.names).and_then(|()| match is_change {
+        true => check_change(headers, guard.is_local, guard.token.as_deref()),
+        false => Ok(()),
+    });
+    let Err((code, words)) = verdict else { return next.run(request).await };
+    let mut refusal = server::refusal(request.uri(), code, words);
+    if code == StatusCode::UNAUTHORIZED {
+        let scheme = HeaderValue::from_static("Bearer");
+        refusal.headers_mut().insert(header::WWW_AUTHENTICATE, scheme);
     }
-    if ![Method::GET, Method::HEAD].contains(request.method())
-        && let Err(refusal) = check_change(headers, guard.is_local, guard.token.as_deref())
-    {
-        return refusal.into_response();
-    }
-    next.run(request).await
+    refusal
 }
 
 type Verdict = Result<(), (StatusCode, &'static str)>;
@@ -48,7 +53,7 @@ fn check_host(headers: &HeaderMap, names: &[String]) -> Verdict {
     } else {
         Err((
             StatusCode::MISDIRECTED_REQUEST,
-            "ask for localhost, for an IP address, or for a name that --http-names lists\n",
+            "ask for localhost, for an IP address, or for a name that --http-names lists",
         ))
     }
 }
@@ -58,14 +63,17 @@ fn check_change(headers: &HeaderMap, is_local: bool, token: Option<&str>) -> Ver
     let is_own = text(headers, header::ORIGIN)
         .is_none_or(|origin| origin.strip_prefix("http://").is_some_and(|origin| origin == host));
     if !is_own {
-        return Err((StatusCode::FORBIDDEN, "a page of another site may not change anything here\n"));
+        return Err((StatusCode::FORBIDDEN, "a page of another site may not change anything here"));
     }
-    let given = text(headers, header::AUTHORIZATION).and_then(|value| value.strip_prefix("Bearer "));
+    let given = text(headers, header::AUTHORIZATION).and_then(|value| {
+        let (scheme, token) = value.split_once(' ')?;
+        scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim_start())
+    });
     match token {
         None if is_local => Ok(()),
         Some(token) if given.is_some_and(|given| is_same(given.as_bytes(), token.as_bytes())) => Ok(()),
-        Some(_) => Err((StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer TOKEN`\n")),
-        None => Err((StatusCode::FORBIDDEN, "this needs a token: start the node with QUARRY_HTTP_TOKEN\n")),
+        Some(_) => Err((StatusCode::UNAUTHORIZED, "this needs `Authorization: Bearer TOKEN`")),
+        None => Err((StatusCode::FORBIDDEN, "this needs a token: start the node with QUARRY_HTTP_TOKEN")),
     }
 }
 
@@ -83,7 +91,7 @@ mod tests {
     use super::*;
 
     fn headers(pairs: &[(header::HeaderName, &'static str)]) -> HeaderMap {
-        let value = |text| header::HeaderValue::from_static(text);
+        let value = |text| HeaderValue::from_static(text);
         pairs.iter().map(|(name, text)| (name.clone(), value(text))).collect()
     }
 
@@ -118,6 +126,11 @@ mod tests {
         assert_eq!(code(std::slice::from_ref(&host), false, Some("secret")), Err(401));
         assert_eq!(code(&[host.clone(), bearer.clone()], false, Some("secret")), Ok(()));
         assert_eq!(code(&[host.clone(), bearer], false, Some("secrets")), Err(401));
+        for (value, verdict) in
+            [("bearer secret", Ok(())), ("BEARER  secret", Ok(())), ("Basic secret", Err(401))]
+        {
+            assert_eq!(code(&[host.clone(), (header::AUTHORIZATION, value)], false, Some("secret")), verdict);
+        }
         assert_eq!(code(&[host, foreign], false, Some("secret")), Err(403));
     }
 }

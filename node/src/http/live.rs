@@ -1,7 +1,7 @@
 //! The overview's parts: renewed as the node goes on, but only while somebody looks.
 //! Invariant: the chain is read again only after it has changed.
 
-use std::sync::{Arc, Mutex, PoisonError};
+use std::sync::{Arc, Mutex, MutexGuard, PoisonError};
 use std::time::Duration;
 
 use axum::extract::State;
@@ -33,22 +33,39 @@ struct Cache {
 /// The overview's parts at this moment; `None` while the node is starting.
 pub(super) fn parts(shared: &Shared) -> anyhow::Result<Option<Arc<Vec<Part>>>> {
     let Some(view) = shared.site.feed.view() else { return Ok(None) };
-    let mut cache = shared.live.cache.lock().unwrap_or_else(PoisonError::into_inner);
+    let mut cache = shared.live.cache();
     if cache.version != view.version {
-        renew(shared, &view, &mut cache)?;
+        look(shared, &view, &mut cache)?;
+        cache.parts = Arc::new(pages::overview_parts(&shared.site.network, &view, &cache.window));
+        cache.version = view.version;
     }
     Ok(Some(Arc::clone(&cache.parts)))
 }
 
-fn renew(shared: &Shared, view: &View, cache: &mut Cache) -> anyhow::Result<()> {
+/// Answers from a view and the part of the chain that belongs to it.
+pub(super) fn with_window<T>(
+    shared: &Shared,
+    view: &View,
+    answer: impl FnOnce(&Window) -> T,
+) -> anyhow::Result<T> {
+    let mut cache = shared.live.cache();
+    look(shared, view, &mut cache)?;
+    Ok(answer(&cache.window))
+}
+
+impl Live {
+    fn cache(&self) -> MutexGuard<'_, Cache> {
+        self.cache.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+}
+
+fn look(shared: &Shared, view: &View, cache: &mut Cache) -> anyhow::Result<()> {
     let seen = Some((view.status.tip, view.arrivals.back().copied()));
     if cache.seen != seen {
         let snapshot = shared.site.reader.snapshot()?;
         cache.window = Window::look(&snapshot, &shared.site.network, view)?;
         cache.seen = seen;
     }
-    cache.parts = Arc::new(pages::overview_parts(&shared.site.network, view, &cache.window));
-    cache.version = view.version;
     Ok(())
 }
 

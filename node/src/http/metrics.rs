@@ -12,8 +12,12 @@ use prometheus_client::metrics::family::Family;
 use prometheus_client::metrics::gauge::Gauge;
 use prometheus_client::registry::Registry;
 
-use super::Shared;
+use quarry_core::network::Network;
+
+use super::window::Window;
+use super::{Shared, charts, live};
 use crate::control::{NodeStatus, PeerState};
+use crate::feed::View;
 
 const KIND: &str = "text/plain; version=0.0.4; charset=utf-8";
 /// The age of a view at which the run loop is stuck; it publishes one a second.
@@ -25,8 +29,15 @@ type Floats = Family<[(&'static str, String); 1], Float>;
 
 pub(super) async fn metrics(State(shared): State<Arc<Shared>>) -> Response {
     let Some(view) = shared.site.feed.view() else { return starting() };
+    let mut registry = registry(&view.status);
+    let chain = live::with_window(&shared, &view, |window| {
+        add_chain(&mut registry, &shared.site.network, &view, window);
+    });
+    if let Err(error) = chain {
+        tracing::warn!("the metrics of the chain cannot be renewed: {error:#}");
+    }
     let mut text = String::new();
-    match encode(&mut text, &registry(&view.status)) {
+    match encode(&mut text, &registry) {
         Ok(()) => ([(header::CONTENT_TYPE, KIND)], plain(&text)).into_response(),
         Err(error) => (StatusCode::INTERNAL_SERVER_ERROR, error.to_string()).into_response(),
     }
@@ -70,6 +81,7 @@ fn registry(status: &NodeStatus) -> Registry {
     float("chain_height", "Height of the tip of the best chain", status.height.0 as f64);
     float("mempool_transactions", "Transactions that wait to be mined", status.mempool as f64);
     float("hash_rate_hashes_per_second", "Rate of the nonce search over 10 s", status.hash_rate.over_10_s);
+    float("difficulty_hashes", "Hashes that the next block takes on average", status.difficulty);
     float("uptime_seconds", "Time since the node's start", status.uptime_s);
     float("searching", "Whether the node is searching for a nonce", flag(status.searching));
     float("syncing", "Whether the node is fetching a chain", flag(status.syncing.is_some()));
@@ -97,6 +109,24 @@ fn registry(status: &NodeStatus) -> Registry {
     let requests = counters("operation", status.usage.requests.iter());
     registry.register("transport_requests", "Billed requests of the transport, by operation", requests);
     registry
+}
+
+/// Adds what the newest blocks tell, as far as they do.
+fn add_chain(registry: &mut Registry, network: &Network, view: &View, window: &Window) {
+    let mut float = |name: &str, help: &str, value: Option<f64>| {
+        if let Some(value) = value {
+            let gauge = Float::default();
+            gauge.set(value);
+            registry.register(name, help, gauge);
+        }
+    };
+    float("block_interval_seconds", "Mean time between the newest blocks, up to 512", window.mean_s());
+    let aim = charts::block_time_s(network);
+    float("block_interval_target_seconds", "Time between blocks that the difficulty aims at", aim);
+    let rate = window.network_hash_rate().map(|(rate, _)| rate);
+    float("network_hash_rate_hashes_per_second", "Hash rate that the newest blocks prove", rate);
+    let stale = window.stale_rate(view);
+    float("stale_blocks_ratio", "Share of the blocks seen lately that are beside the best chain", stale);
 }
 
 fn counters<'a>(label: &'static str, counts: impl Iterator<Item = (&'a String, &'a u64)>) -> Counters {

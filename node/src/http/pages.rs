@@ -71,7 +71,7 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
         figures(network, view, window),
         charts::strip(window),
         charts::hash_rate(view),
-        charts::intervals(window),
+        charts::intervals(network, window),
         blocks(network, window),
         balances(window),
         peers(view),
@@ -82,10 +82,19 @@ pub(super) fn overview_parts(network: &Network, view: &View, window: &Window) ->
 
 fn figures(network: &Network, view: &View, window: &Window) -> Markup {
     let status = &view.status;
+    let miner = match (status.backend.as_deref(), status.searching) {
+        (None, _) => "does not mine".to_owned(),
+        (Some(backend), true) => backend.to_owned(),
+        (Some(backend), false) => format!("while it searches, {backend}"),
+    };
     let counter = |name: &str| status.counters.get(name).copied().unwrap_or(0).to_string();
-    let intervals = window.intervals_s();
-    let mean = intervals.iter().sum::<f64>() / intervals.len().max(1) as f64;
-    let zeros = network.bits.target().map_or(0.0, |target| target.zeros());
+    let count = window.intervals_s().len();
+    let mean = window.mean_s().map_or_else(|| "–".into(), charts::seconds);
+    let mean_of = match charts::block_time_s(network) {
+        None => format!("mean of {count}"),
+        Some(target_s) => format!("mean of {count}, aim {}", charts::seconds(target_s)),
+    };
+    let bits = status.difficulty.log2();
     let rate = window.network_hash_rate().map_or_else(
         || ("–".to_owned(), "needs two blocks".to_owned()),
         |(rate, margin)| (charts::hashes(rate), format!("± {:.0} %, idle times included", 100.0 * margin)),
@@ -103,9 +112,9 @@ fn figures(network: &Network, view: &View, window: &Window) -> Markup {
         dl.figures {
             (figure("Height", &status.height.to_string(), &doing))
             (figure("Network hash rate", &rate.0, &rate.1))
-            (figure("This node", &charts::hashes(status.hash_rate.over_10_s), status.backend.as_deref().unwrap_or("does not mine")))
-            (figure("Block interval", &charts::seconds(mean), &format!("mean of {}", intervals.len())))
-            (figure("Difficulty", &format!("{:.1} bits", 4.0 * zeros), &format!("{zeros:.2} hex zeros")))
+            (figure("This node", &charts::hashes(status.hash_rate.over_10_s), &miner))
+            (figure("Block interval", &mean, &mean_of))
+            (figure("Difficulty", &format!("{bits:.1} bits"), &format!("{:.2} hex zeros", bits / 4.0)))
             (figure("Waiting", &status.mempool.to_string(), "transactions"))
             (figure("Stale blocks", &stale, &format!("of the last {} seen here", view.arrivals.len())))
             (figure("Reorganisations", &counter("reorganisations"), "since the start"))
@@ -207,11 +216,8 @@ async fn search(State(shared): State<Arc<Shared>>, Query(search): Query<Search>)
 
 /// Leads to what is called so.
 fn find(shared: &Shared, text: &str) -> Response {
-    let Ok(store) = shared.site.reader.snapshot() else {
-        return failure(shared, StatusCode::INTERNAL_SERVER_ERROR, "The store cannot be read.");
-    };
     if let Ok(id) = text.parse::<TxId>()
-        && standing::of(&store, &shared.site.network, Some(&shared.site.fates), &id).is_ok()
+        && standing::is_known(&shared.site.reader, &shared.site.fates, &id).is_ok_and(|is_known| is_known)
     {
         return Redirect::to(&format!("/tx/{id}")).into_response();
     }

@@ -3,7 +3,40 @@
 
 use std::collections::BTreeMap;
 
-use utoipa::ToSchema;
+use utoipa::openapi::path::PathItem;
+use utoipa::openapi::security::{HttpAuthScheme, HttpBuilder, SecurityScheme};
+use utoipa::openapi::{Content, OpenApi, Ref, ResponseBuilder};
+use utoipa::{Modify, ToSchema};
+
+/// Adds what every request may be answered, and how a client shows that it may change something.
+pub(super) struct Refusals;
+
+impl Modify for Refusals {
+    fn modify(&self, description: &mut OpenApi) {
+        let refusals = [
+            ("421", "The server is not asked for by a name that it has"),
+            ("429", "Too many requests; another second has room for more"),
+            ("500", "The store cannot be read"),
+            ("503", "The node is starting, stopping or too busy"),
+        ];
+        let operations = description.paths.paths.values_mut().flat_map(|item| {
+            let PathItem { get, post, .. } = item;
+            get.iter_mut().chain(post)
+        });
+        for operation in operations {
+            for (code, words) in refusals {
+                let content = Content::new(Some(Ref::from_schema_name("Failure")));
+                let response = ResponseBuilder::new().description(words).content("application/json", content);
+                operation.responses.responses.entry(code.into()).or_insert_with(|| response.build().into());
+            }
+        }
+        let bearer = HttpBuilder::new().scheme(HttpAuthScheme::Bearer);
+        let words =
+            "What QUARRY_HTTP_TOKEN was at the node's start; needed where others can reach the server";
+        let scheme = SecurityScheme::Http(bearer.description(Some(words)).build());
+        description.components.get_or_insert_default().add_security_scheme("token", scheme);
+    }
+}
 
 /// Where a node stands.
 #[derive(ToSchema)]
@@ -23,6 +56,8 @@ pub(super) struct Status {
     height: u64,
     /// Its tip.
     tip: String,
+    /// How many hashes the next block takes on average, if it comes now.
+    difficulty: f64,
     /// How many transactions wait.
     mempool: u64,
     /// Whether it mines, and has something to mine.

@@ -48,12 +48,13 @@ impl Window {
             }
         }
         let mut beside = BTreeMap::new();
+        for arrival in &view.received {
+            let Some(record) = store.record(&arrival.hash)? else { continue };
+            let made_us = record.header.timestamp.micros();
+            window.delays_us.push(arrival.time.micros().saturating_sub(made_us));
+        }
         for arrival in &view.arrivals {
             let Some(record) = store.record(&arrival.hash)? else { continue };
-            if arrival.from.is_some() {
-                let made_us = record.header.timestamp.micros();
-                window.delays_us.push(arrival.time.micros().saturating_sub(made_us));
-            }
             if lowest <= arrival.height && store.path(arrival.height)? != Some(arrival.hash) {
                 beside.insert((arrival.height, arrival.hash), record.header);
             }
@@ -77,6 +78,12 @@ impl Window {
             pair[1].1.timestamp.micros().saturating_sub(pair[0].1.timestamp.micros())
         };
         mined.windows(2).map(|pair| std::time::Duration::from_micros(micros(pair)).as_secs_f64()).collect()
+    }
+
+    /// The mean time between blocks in seconds, where there are two.
+    pub(super) fn mean_s(&self) -> Option<f64> {
+        let intervals = self.intervals_s();
+        (!intervals.is_empty()).then(|| intervals.iter().sum::<f64>() / intervals.len() as f64)
     }
 
     /// The hash rate that the newest blocks prove, and its 95 % margin as a share of it.

@@ -2,6 +2,8 @@
 //! Invariant: only the devnet's own loop carries out an order, so its processes need no lock.
 #![cfg_attr(not(feature = "http"), expect(dead_code, reason = "only a page gives orders"))]
 
+use std::time::Duration;
+
 use anyhow::{Result, anyhow, bail};
 use crossbeam_channel::Sender;
 use quarry_core::json::TransactionJson;
@@ -13,7 +15,10 @@ use serde_json::value::to_raw_value;
 use super::Devnet;
 use super::process::{Process, Processes};
 use crate::clock;
-use crate::control::{self, Request};
+use crate::control::{self, NoAnswer, Request};
+
+/// How long a node has to answer: until then nothing is shown, and no other order is carried out.
+const PATIENCE: Duration = Duration::from_secs(2);
 
 /// Something to do.
 #[derive(Debug)]
@@ -43,13 +48,13 @@ pub(super) enum Switch {
     Kill,
     /// Start it again.
     Start,
-    /// Let it neither hear nor be heard.
+    /// Let it and the other nodes not hear each other.
     CutOff,
     /// Let it hear and be heard again.
     Rejoin,
 }
 
-/// What came of an order, in words; an error says why nothing did.
+/// What came of an order, in words; an error says why nothing did, or that it is not known.
 pub(super) type Outcome = Result<String, String>;
 
 /// An order, and where its outcome goes.
@@ -63,13 +68,17 @@ impl Devnet<'_> {
     pub(super) fn carry_out(&self, order: Order, nodes: &mut Processes) -> Outcome {
         let Order { node, deed } = order;
         if !self.ids.contains(&node) {
-            return Err(format!("there is no node {node}"));
+            return Err(format!("not done: there is no node {node}"));
         }
         let done = match deed {
             Deed::Switch(switch) => self.switch(node, switch, nodes),
             Deed::Pay(from, to, amount) => self.pay(node, &from, &to, &amount),
         };
-        done.map_err(|error| format!("node {node}: {error:#}"))
+        done.map_err(|error| match error.downcast_ref::<NoAnswer>() {
+            // The request waits in the node's socket, be it that the node is stopped or only slow.
+            Some(no_answer) => format!("node {node}: {no_answer}; it may still happen"),
+            None => format!("not done: node {node}: {error:#}"),
+        })
     }
 
     fn switch(&self, node: NodeId, switch: Switch, nodes: &mut Processes) -> Result<String> {
@@ -83,7 +92,9 @@ impl Devnet<'_> {
                 Ok(format!("node {node} is killed"))
             }
             Switch::Start => {
-                if own(nodes, node).is_ok() || control::status(&self.directory.socket(node))?.is_some() {
+                if own(nodes, node).is_ok()
+                    || control::status_within(&self.directory.socket(node), PATIENCE)?.is_some()
+                {
                     bail!("it still runs");
                 }
                 let process = self.start_node(node)?;
@@ -120,7 +131,7 @@ impl Devnet<'_> {
     }
 
     fn put(&self, node: NodeId, request: &Request) -> Result<()> {
-        match control::ask(&self.directory.socket(node), request)? {
+        match control::ask_within(&self.directory.socket(node), request, PATIENCE)? {
             Some(_) => Ok(()),
             None => bail!("it does not run"),
         }

@@ -38,8 +38,10 @@ const PORT: u16 = 8079;
 const COMPARED: u32 = 200;
 /// The most orders that wait for the loop.
 const WAITING_MAX: usize = 16;
-/// How long the loop may take for one.
-const PATIENCE: Duration = Duration::from_secs(15);
+/// How long the loop may take for one, and those before it.
+const PATIENCE: Duration = Duration::from_secs(10);
+/// How long a node has to list its blocks.
+const PATH_PATIENCE: Duration = Duration::from_secs(1);
 /// How many events the page lists.
 const EVENTS_MAX: usize = 12;
 
@@ -119,8 +121,7 @@ impl Page {
 
     /// Notes what came of an order.
     pub(super) fn note(&mut self, outcome: &Outcome) {
-        let words = outcome.clone().unwrap_or_else(|refusal| format!("not done: {refusal}"));
-        happened(&mut self.events, words);
+        happened(&mut self.events, outcome.clone().unwrap_or_else(|failure| failure));
     }
 
     /// Shows where the nodes stand.
@@ -170,7 +171,8 @@ pub(super) fn options(args: &DevnetArgs) -> Vec<String> {
 
 fn path(devnet: &Devnet<'_>, node: NodeId) -> Result<Vec<PathAnswer>> {
     let query = Request::Query(Query::Path { count: COMPARED });
-    let answer = control::ask(&devnet.directory.socket(node), &query)?.context("it does not run")?;
+    let answer = control::ask_within(&devnet.directory.socket(node), &query, PATH_PATIENCE)?;
+    let answer = answer.context("it does not run")?;
     Ok(serde_json::from_str(answer.get())?)
 }
 
@@ -228,7 +230,7 @@ impl Desk {
                 (StatusCode::UNPROCESSABLE_ENTITY, self.frame.refusal(&refusal)).into_response()
             }
             _ => {
-                let words = "The devnet is busy or about to stop.";
+                let words = "The devnet is busy or about to stop; it may still happen.";
                 (StatusCode::SERVICE_UNAVAILABLE, self.frame.refusal(words)).into_response()
             }
         }

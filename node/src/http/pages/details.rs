@@ -18,7 +18,7 @@ use quarry_core::units::{AccountId, Height, TxId};
 use super::{account_link, failure, page, short};
 use crate::args::BlockRef;
 use crate::exit::{self, Exit};
-use crate::http::Shared;
+use crate::http::{Shared, Site};
 use crate::query;
 use crate::standing::{self, State as Standing};
 
@@ -88,12 +88,12 @@ async fn transaction(State(shared): State<Arc<Shared>>, Path(text): Path<String>
 }
 
 fn transaction_page(shared: &Shared, text: &str) -> Page {
-    let (network, store) = (&shared.site.network, shared.site.reader.snapshot()?);
+    let Site { network, reader, fates, .. } = &shared.site;
     let id: TxId = match text.parse() {
         Ok(id) => id,
         Err(reason) => return Ok(Err(format!("{reason}"))),
     };
-    let standing = match standing::of(&store, network, Some(&shared.site.fates), &id) {
+    let standing = match standing::of(reader, network, Some(fates), &id) {
         Err(reason) if exit::code(&reason) == Exit::NotFound => return Ok(Err(format!("{reason:#}"))),
         standing => standing?,
     };

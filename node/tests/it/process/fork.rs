@@ -2,7 +2,8 @@
 
 use std::collections::BTreeSet;
 
-use quarry_core::units::Amount;
+use node::control::{self, Request};
+use quarry_core::units::{Amount, Height, NodeId};
 use serde_json::Value;
 
 use super::{Place, eventually, files};
@@ -52,6 +53,33 @@ fn a_fork_heals_and_loses_no_transaction() {
         assert_eq!(files::total(&files::ledger(&place, id)), Amount(4000));
         place.run(["verify", "--node", &id.to_string()]).succeeds();
     }
+}
+
+/// What the generator sends reaches a node that is cut off, so that two histories grow without anybody's help.
+#[test]
+fn two_histories_grow_while_a_node_is_cut_off() {
+    let place = Place::open(3);
+    let nodes = [place.start(0, &[]), place.start(1, &[])];
+    let cut_off = |is_cut_off| {
+        let socket = place.directory().socket(NodeId(1));
+        control::ask(&socket, &Request::CutOff(is_cut_off)).unwrap().unwrap();
+    };
+    cut_off(true);
+    for (height, count) in [(1, "6"), (2, "4")] {
+        // Each goes to one of the two nodes.
+        place.run(["generate", "--count", count, "--rate", "100", "--seed", "7"]).succeeds();
+        for id in [0, 1] {
+            eventually("its side grows", || place.status(id).filter(|it| Height(height) <= it.height));
+        }
+    }
+    assert_ne!(place.status(0).unwrap().tip, place.status(1).unwrap().tip);
+    cut_off(false);
+    eventually("the fork heals", || {
+        let [zero, one] = [0, 1].map(|id| place.status(id).unwrap());
+        (zero.tip == one.tip && zero.mempool == 0 && one.mempool == 0).then_some(())
+    });
+    assert_eq!(ids(&place, 1).len(), 10);
+    nodes.into_iter().for_each(super::Process::stop);
 }
 
 /// The transactions of a node's chain.

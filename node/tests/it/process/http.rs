@@ -2,6 +2,8 @@
 
 use std::io::Write as _;
 use std::process::{Command, Stdio};
+use std::sync::mpsc;
+use std::time::{Duration, Instant};
 
 use quarry_core::json::TransactionJson;
 use quarry_core::transaction::{Payment, Transaction};
@@ -14,18 +16,21 @@ use super::{Place, Process, eventually};
 /// A node with its pages at any free port.
 struct Site {
     place: Place,
-    _node: Process,
+    node: Process,
     base: String,
     agent: Agent,
 }
 
 impl Site {
     fn start() -> Self {
-        let place = Place::open(1);
-        let node = place.start(0, &["--http", "127.0.0.1:0"]);
+        Self::start_in(Place::open(1), &[])
+    }
+
+    fn start_in(place: Place, arguments: &[&str]) -> Self {
+        let node = place.start(0, &[&["--http", "127.0.0.1:0"], arguments].concat());
         let base = base(&node);
         let agent = Agent::config_builder().http_status_as_error(false).max_redirects(0).build().into();
-        let site = Self { place, _node: node, base, agent };
+        let site = Self { place, node, base, agent };
         eventually("the first view", || (site.get("/ready").status() == 200).then_some(()));
         site
     }
@@ -177,6 +182,54 @@ fn answers_are_as_the_description_says() {
     }
 }
 
+#[test]
+fn refusals_are_as_the_description_says() {
+    let site = Site::start();
+    let description = site.json("/api/v1/openapi.json");
+    let hash = "0".repeat(64);
+    let post = |body: &str, (name, value): (&str, &str)| {
+        site.agent.post(format!("{}/api/v1/transactions", site.base)).header(name, value).send(body).unwrap()
+    };
+    let get = |path: &str, host: &str| {
+        site.agent.get(format!("{}/api/v1{path}", site.base)).header("host", host).call().unwrap()
+    };
+    let (_, overspent) = site.payment(1_000_000);
+    let none = ("accept", "*/*");
+    for (path, method, code, mut response) in [
+        ("/blocks", "get", 400, get("/blocks?count=-1", "localhost")),
+        ("/blocks/{block}", "get", 400, get("/blocks/x", "localhost")),
+        ("/blocks/{block}", "get", 404, get("/blocks/99", "localhost")),
+        ("/transactions/{id}", "get", 400, get("/transactions/x", "localhost")),
+        ("/transactions/{id}", "get", 404, get(&format!("/transactions/{hash}"), "localhost")),
+        ("/accounts/{account}", "get", 404, get("/accounts/nobody", "localhost")),
+        ("/peers", "get", 421, get("/peers", "example.org")),
+        ("/transactions", "post", 400, post("{", none)),
+        ("/transactions", "post", 403, post(&overspent, ("origin", "http://example.org"))),
+        ("/transactions", "post", 422, post(&overspent, none)),
+        ("", "", 404, get("/nothing", "localhost")),
+        ("", "", 405, get("/transactions", "localhost")),
+    ] {
+        assert_eq!(response.status(), code, "{path}");
+        let text = response.body_mut().read_to_string().unwrap();
+        let told: Value = serde_json::from_str(&text).unwrap_or_else(|_| panic!("{path} {code}: {text}"));
+        let schema = match path {
+            "" => description["components"]["schemas"]["Failure"].clone(),
+            _ => {
+                let responses = &description["paths"][format!("/api/v1{path}")][method]["responses"];
+                responses[code.to_string()]["content"]["application/json"]["schema"].clone()
+            }
+        };
+        assert!(schema.is_object(), "{path} {code} is not described");
+        check(&told, &schema, &description, path);
+    }
+    let submit = &description["paths"]["/api/v1/transactions"]["post"];
+    for code in ["401", "408", "413", "421", "429", "503"] {
+        assert!(submit["responses"][code].is_object(), "{code}");
+    }
+    assert_eq!(submit["security"].as_array().unwrap().len(), 2, "{submit}");
+    assert_eq!(description["components"]["securitySchemes"]["token"]["scheme"], "bearer");
+}
+
 /// Holds a value against a schema, of which only what the description uses is known here.
 fn check(value: &Value, schema: &Value, description: &Value, at: &str) {
     if let Some(reference) = schema["$ref"].as_str() {
@@ -234,6 +287,33 @@ fn metrics_please_prometheus() {
     assert!(outcome.status.success() && words.is_empty(), "{words}");
 }
 
+/// The pages used to show the first block's difficulty for ever.
+#[test]
+fn the_difficulty_and_the_interval_that_it_aims_at_are_shown() {
+    let place = Place::new();
+    place.run(["init", "--open", "--difficulty", "1", "--block-time", "1"]).succeeds();
+    let site = Site::start_in(place, &["--mine-empty"]);
+    // Sixteen hashes take no second, so the difficulty rises with each block.
+    let difficulty = eventually("it rises", || {
+        site.json("/api/v1/status")["difficulty"].as_f64().filter(|difficulty| 1000.0 < *difficulty)
+    });
+    let page = site.text("/");
+    assert!(page.contains("aim 1.0 s"), "{page}");
+    let bits = page.split_once(" bits<").unwrap().0.rsplit_once('>').unwrap().1;
+    assert!(difficulty.log2() - 1.0 < bits.parse().unwrap(), "{bits} of {difficulty}");
+    let metrics = site.text("/metrics");
+    let value = |name: &str| {
+        let line =
+            metrics.lines().find_map(|line| line.strip_prefix(&format!("quarry_{name}{{node=\"0\"}} ")));
+        line.unwrap_or_else(|| panic!("{name} is not in {metrics}")).parse::<f64>().unwrap()
+    };
+    assert!(1000.0 < value("difficulty_hashes"));
+    assert!((value("block_interval_target_seconds") - 1.0).abs() < 1e-9);
+    assert!((0.0..1.0).contains(&value("block_interval_seconds")));
+    assert!(0.0 < value("network_hash_rate_hashes_per_second"));
+    assert!(value("stale_blocks_ratio") < 0.5);
+}
+
 #[test]
 fn a_configured_name_is_answered() {
     let place = Place::open(1);
@@ -243,5 +323,32 @@ fn a_configured_name_is_answered() {
     for (host, code) in [("ledger.example.org", 200), ("example.org", 421)] {
         let answer = agent.get(format!("{base}/style.css")).header("host", host).call().unwrap();
         assert_eq!(answer.status(), code, "{host}");
+    }
+}
+
+/// What the run loop had not answered when it ended used to be waited for, and with it the node's end, for 10 s.
+#[test]
+fn a_node_stops_promptly_while_clients_pay() {
+    let site = Site::start();
+    let (_, json) = site.payment(100);
+    let (sender, asking) = mpsc::channel();
+    let clients: Vec<_> = (0..6)
+        .map(|_| {
+            let (agent, json, sender) = (site.agent.clone(), json.clone(), sender.clone());
+            let path = format!("{}/api/v1/transactions", site.base);
+            std::thread::spawn(move || {
+                while agent.post(&path).send(&json).is_ok() {
+                    // Enough are counted after a while.
+                    let _ = sender.send(());
+                }
+            })
+        })
+        .collect();
+    assert_eq!(asking.iter().take(60).count(), 60);
+    let asked = Instant::now();
+    site.node.stop();
+    assert!(asked.elapsed() < Duration::from_secs(8), "{:?}", asked.elapsed());
+    for client in clients {
+        client.join().unwrap();
     }
 }

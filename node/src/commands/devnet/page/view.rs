@@ -25,7 +25,8 @@ const ACCOUNTS_MAX: usize = 64;
 /// What stays while the devnet runs.
 pub(super) struct Fixed {
     network: String,
-    zeros: String,
+    /// What the difficulty is, or aims at.
+    rule: String,
     accounts: Vec<String>,
     ids: Vec<NodeId>,
 }
@@ -59,7 +60,10 @@ impl Fixed {
         let open = network.accounts.iter().filter(|account| account.open).take(ACCOUNTS_MAX);
         Self {
             network: network.name.clone(),
-            zeros: format!("{:.2}", crate::commands::devnet::zeros(network)),
+            rule: match network.block_time_us / 1_000_000 {
+                0 => format!("{:.2} leading hex zeros", crate::commands::devnet::zeros(network)),
+                block_time_s => format!("a block every {block_time_s} s"),
+            },
             accounts: open.map(|account| account.name.clone()).collect(),
             ids: ids.to_vec(),
         }
@@ -89,7 +93,7 @@ impl Fixed {
     }
 
     fn frame(&self, title: &'static str) -> Frame<'_> {
-        let footer = html! { (self.ids.len()) " nodes on this machine, " (self.zeros) " leading hex zeros" };
+        let footer = html! { (self.ids.len()) " nodes on this machine, " (self.rule) };
         Frame { title, subject: &self.network, aside: html! {}, footer }
     }
 
@@ -210,6 +214,7 @@ fn figures(column: &Column<'_>) -> Markup {
         dl.facts {
             dt { "height" } dd { (fact(|it| it.height.to_string())) }
             dt { "waiting" } dd { (fact(|it| it.mempool.to_string())) }
+            dt { "zeros" } dd { (fact(|it| format!("{:.2}", it.difficulty.log2() / 4.0))) }
             dt { "rate" } dd { (fact(|it| hash_rate(it.hash_rate.over_10_s))) }
         }
     }
