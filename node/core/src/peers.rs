@@ -258,12 +258,14 @@ impl Peers {
 
     /// Counts a round in which only the next few peers in turn are asked where they stand, besides those who were and
     /// have been silent since, and one that is parked. Silence counts from the first question, as nobody tells everybody
-    /// anything. For each that has been silent another is asked: so a node among many dead ones soon finds the others.
+    /// anything. For each that has left two questions without an answer another is asked: so a node among many dead ones
+    /// soon finds the others, and a slow network does not talk the more.
     pub fn exchanges(&mut self, elapsed_us: u64, count: usize) -> Vec<(NodeId, Due)> {
         let listening = || self.all.iter().filter(|(_, peer)| peer.liveness != Liveness::Parked);
         let rested: Vec<_> =
             listening().filter(|(_, peer)| peer.silent_rounds == 0).map(|(id, _)| *id).collect();
-        let count = count + (listening().count() - rested.len()).min(REPLACEMENTS_MAX);
+        let silent = listening().filter(|(_, peer)| 2 <= peer.silent_rounds).count();
+        let count = count + silent.min(REPLACEMENTS_MAX);
         let next = rested.partition_point(|id| self.turn.is_some_and(|turn| *id <= turn));
         let in_turn: Vec<_> =
             rested.iter().cycle().skip(next).take(count.min(rested.len())).copied().collect();

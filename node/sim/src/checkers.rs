@@ -242,7 +242,9 @@ pub fn check_idle(world: &World, before: &Resting) -> Result<(), Violation> {
 fn statuses(options: &Options) -> u64 {
     // It asks some, who reply, and as many ask it. Hostile ones, who are silent, are asked again and again, or whether they
     // are back, and for each of them another is asked, who replies.
-    let of_gossip = 2 * EXCHANGES as u64 + 3 * options.adversaries.len() as u64;
+    let asked = 2 * EXCHANGES as u64 + 3 * options.adversaries.len() as u64;
+    // Whose answer takes longer than a round is asked again meanwhile.
+    let of_gossip = asked * (1 + 2 * options.hop_us() / options.status_interval_us);
     // It tells all, and asks one of them in turn for a reply.
     let of_mesh = u64::from(options.members());
     if options.gossips() { of_gossip } else { of_mesh.max(of_gossip) }

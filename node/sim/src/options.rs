@@ -344,6 +344,11 @@ impl Options {
         self.commit_max_us / (1 + self.batch_max)
     }
 
+    /// How long a message takes until what follows from it is sent, at most: a node may be writing when it comes.
+    pub fn hop_us(&self) -> u64 {
+        self.delay_max_us + 2 * self.commit_max_us
+    }
+
     /// How many nodes there are, hostile ones included.
     pub fn members(&self) -> u16 {
         self.nodes + u16::try_from(self.adversaries.len()).expect("far fewer than 65536")

@@ -4,7 +4,7 @@
 use quarry_core::units::{Hash, NodeId};
 
 use crate::machine::utc;
-use crate::options::{Options, SECOND_US};
+use crate::options::SECOND_US;
 use crate::violation::{Checker, Violation};
 use crate::world::World;
 
@@ -49,7 +49,7 @@ fn unasked(world: &World) -> Option<(NodeId, NodeId)> {
 /// What one node finds most have long before they could have learned it from each other's statuses. Nobody mines here
 /// but who is told to, so that no other block is in the way.
 pub fn check_blocks(world: &mut World) -> Result<(), Violation> {
-    let within_us = HOPS * hop_us(&world.options);
+    let within_us = HOPS * world.options.hop_us();
     let is_slow = world.options.status_interval_us < 3 * within_us;
     if !world.options.gossips() || world.options.nodes < NODES_MIN || is_slow {
         return Ok(());
@@ -58,7 +58,7 @@ pub fn check_blocks(world: &mut World) -> Result<(), Violation> {
     let (mut reached, mut most) = (0, 0);
     for number in 0..BLOCKS {
         world.pay();
-        world.run_for(hop_us(&world.options) + SECOND_US);
+        world.run_for(world.options.hop_us() + SECOND_US);
         if let Some(hash) = find(world, number, within_us) {
             world.counts.count("block followed");
             reached += world.machines.iter().filter(|it| it.disk.read().tip == Some(hash)).count();
@@ -71,11 +71,6 @@ pub fn check_blocks(world: &mut World) -> Result<(), Violation> {
     }
     let text = format!("blocks have come to {reached} of {most} nodes after {} ms", within_us / 1000);
     Err(Checker::Reach.failed(text))
-}
-
-/// How long a message takes until what follows from it is sent, at most: a node may be writing when it comes.
-fn hop_us(options: &Options) -> u64 {
-    options.delay_max_us + 2 * options.commit_max_us
 }
 
 /// Lets one node find a block and waits for so long; answers which it is. None where nobody had anything to mine, or
