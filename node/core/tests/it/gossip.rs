@@ -159,10 +159,10 @@ fn who_does_not_answer_is_asked_again_and_then_left_alone() {
     assert_eq!(asked[1], (1..=4).map(NodeId).collect());
     assert_eq!(asked[2], (1..=8).map(NodeId).collect());
     let counts: Vec<_> = asked.iter().map(BTreeSet::len).collect();
-    assert_eq!(counts, [2, 4, 8, 14, 24, 42], "at most 18 more a round");
+    assert_eq!(counts, [2, 4, 8, 14, 24, 40], "at most 18 more a round");
     let outcome = rig.wait();
     assert_eq!(outcome.notices, [1, 2].map(|id| Notice::PeerSilent(NodeId(id))));
-    let all_but_two = (3..=60).map(NodeId).collect();
+    let all_but_two = (3..=58).map(NodeId).collect();
     assert_eq!(told(&outcome, is_question), all_but_two);
     // Those who are given up are asked whether they are back, one in a round.
     let later = rounds(&mut rig, 60, true);
