@@ -103,10 +103,14 @@ impl Race {
             if is_selfish {
                 self.private.push(header);
                 // With the first block more than the others' branch, the one that all know is decided.
-                return if self.is_tied { self.release() } else { () };
+                if self.is_tied {
+                    self.release();
+                }
+            } else {
+                self.public.push(header);
+                self.answer();
             }
-            self.public.push(header);
-            return self.answer();
+            return;
         }
     }
 
