@@ -23,7 +23,7 @@ pub(super) fn hash_rate(view: &View) -> Markup {
     let rates: Vec<f64> = view.samples.iter().map(|sample| sample.hash_rate).collect();
     let max = rates.iter().copied().fold(0.0, f64::max);
     if rates.len() < 2 || max <= 0.0 {
-        return html! { p.quiet { "No search yet." } };
+        return html! { p.quiet { "Looked at every 2 s, and not searching at any of these moments." } };
     }
     let step = WIDTH / (rates.len() - 1) as f64;
     let points = rates
