@@ -5,7 +5,7 @@ mod inputs;
 use std::fs;
 use std::path::Path;
 
-use anyhow::{Context as _, Result};
+use anyhow::{Context as _, Result, anyhow};
 use miner::NonceSearch;
 use quarry_core::target::{Bits, Work};
 use serde::Serialize;
@@ -164,9 +164,22 @@ fn write(path: &Path, bits: Bits) -> Result<()> {
     let hint = || format!("write one: {} init {}", config::program(), path.display());
     let text = fs::read_to_string(path).with_context(place).or_exit(Exit::Usage).or_hint(hint)?;
     let changed = network_file::with_difficulty(&text, bits).with_context(place).or_exit(Exit::Usage)?;
-    config::parse_network(&changed).with_context(place).or_exit(Exit::Usage)?;
+    let network = config::parse_network(&changed).with_context(place).or_exit(Exit::Usage)?;
+    if network.block_time_us != 0 {
+        let block_time_s = network.block_time_us / 1_000_000;
+        return Err(anyhow!("its difficulty follows a block_time of {block_time_s} s, not this"))
+            .with_context(place)
+            .or_exit(Exit::Usage)
+            .or_hint(|| "change block_time in the file instead".to_owned());
+    }
+    // A link stays one, and who may read the file may go on to.
+    let path = path.canonicalize().with_context(place)?;
     let new = path.with_extension("toml.new");
-    fs::write(&new, changed).and_then(|()| fs::rename(&new, path)).with_context(place)
+    let permissions = fs::metadata(&path).with_context(place)?.permissions();
+    fs::write(&new, changed)
+        .and_then(|()| fs::set_permissions(&new, permissions))
+        .and_then(|()| fs::rename(&new, &path))
+        .with_context(place)
 }
 
 fn print(advice: &Advice) -> Result<()> {

@@ -85,11 +85,14 @@ fn a_difficulty_is_written_and_then_mined_with() {
     let file = place.path().join("network.toml");
     let text = fs::read_to_string(&file).unwrap().replace("difficulty = 5", "difficulty = 5 # zeros");
     fs::write(&file, &text).unwrap();
-    let path = file.to_str().unwrap();
+    let link = place.path().join("link.toml");
+    std::os::unix::fs::symlink(&file, &link).unwrap();
+    let path = link.to_str().unwrap();
     let arguments = ["--hash-rate", "1k", "--delay", "0", "--interval", "1", "--write", path];
     let bits = tune(&place, &arguments)["bits"].as_str().unwrap().to_owned();
     let changed = text.replace("difficulty = 5", &format!("difficulty = \"{bits}\""));
     assert_eq!(fs::read_to_string(&file).unwrap(), changed);
+    assert!(link.is_symlink());
     let node = place.start(0, &["--mine-empty"]);
     eventually("there are blocks", || place.status(0).filter(|status| 30 < status.height.0));
     assert_eq!(place.json(["block", "1", "--json"])["bits"], bits);
@@ -127,6 +130,11 @@ fn what_cannot_be_tuned_is_said() {
     refused(&["--shares", "1,0"]);
     refused(&["--delay", "x"]);
     refused(&["--delay", "0", "--write", "/nowhere/network.toml"]).says("hint: write one");
+    let file = place.path().join("network.toml");
+    let text = format!("block_time = 30\n{}", fs::read_to_string(&file).unwrap());
+    fs::write(&file, &text).unwrap();
+    refused(&["--delay", "0", "--write", file.to_str().unwrap()]).says("follows a block_time of 30 s");
+    assert_eq!(fs::read_to_string(&file).unwrap(), text);
     place.run(["tune", "--backend", "none", "--delay", "0"]).exits(2).says("--hash-rate");
     place.run(["tune", "--node", "0"]).exits(6).says("no node has run here");
     place.start(0, &[]).stop();
