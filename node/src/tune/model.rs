@@ -143,10 +143,11 @@ pub fn equal_shares(nodes: usize) -> Vec<f64> {
 }
 
 #[cfg(test)]
-mod tests {
+pub(super) mod tests {
     use super::*;
 
-    fn conditions(shares: &[f64], delay_s: f64) -> Conditions {
+    /// Of nodes with these shares of a million hashes a second, so far apart.
+    pub(in crate::tune) fn conditions(shares: &[f64], delay_s: f64) -> Conditions {
         Conditions { hash_rate: 1e6, shares: shares.to_vec(), delays_s: vec![delay_s] }
     }
 

@@ -84,12 +84,9 @@ pub fn interval_of_all_for(conditions: &Conditions, goal: Goal, seed: u64) -> Re
 mod tests {
     use super::super::estimate;
     use super::super::model::equal_shares;
+    use super::super::model::tests::conditions;
     use super::super::simulate::chains;
     use super::*;
-
-    fn conditions(shares: &[f64], delay_s: f64) -> Conditions {
-        Conditions { hash_rate: 1e6, shares: shares.to_vec(), delays_s: vec![delay_s] }
-    }
 
     #[test]
     fn goals_and_outcomes_are_inverse() {
