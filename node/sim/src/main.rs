@@ -33,6 +33,9 @@ struct Arguments {
     /// Settings to use instead of those of the seed, as a JSON object: what a failure prints.
     #[arg(long, value_name = "JSON", default_value = "{}")]
     with: String,
+    /// Print the settings of the first seed as JSON, and run nothing.
+    #[arg(long)]
+    settings: bool,
     /// Start no more seeds after so many seconds.
     #[arg(long, value_name = "SECONDS", default_value_t = u64::MAX)]
     within: u64,
@@ -65,7 +68,11 @@ fn main() -> ExitCode {
 
 /// Runs the seeds; answers how many failed.
 fn start(arguments: &Arguments) -> anyhow::Result<u64> {
-    options(arguments, arguments.seed)?;
+    let options = options(arguments, arguments.seed)?;
+    if arguments.settings {
+        println!("{}", serde_json::to_string_pretty(&options)?);
+        return Ok(0);
+    }
     // A panic is a violation and told as one.
     std::panic::set_hook(Box::new(|_| {}));
     let start = Instant::now();

@@ -216,30 +216,37 @@ impl Options {
     pub fn from_seed(seed: u64) -> Self {
         let mut dice = Dice::new(seed, 0);
         let beat = SECOND_US * dice.pick(&[1, 1, 1, 1, 1, 1, 10, 10, 10, 150]);
-        let drawn = Self::drawn(&mut dice, beat).with_a_difficulty(&mut Dice::new(seed, 1));
+        let nodes = Self::size(&mut dice);
+        // Many nodes talk much: their networks live shorter, for the processor's sake.
+        let (beat, beats) = if 10 < nodes { (SECOND_US, 40) } else { (beat, dice.between(30, 150)) };
+        let drawn = Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1));
         let mut dice = Dice::new(seed, 4);
         if dice.chance(CALM_PER_MILLE) { Self::calm_gossip(&mut dice) } else { drawn }
     }
 
     /// Whatever the seed wants, at a pace that makes something happen over so many hours.
     pub fn lasting(seed: u64, hours: u64) -> Self {
-        let faults_us = 3600 * SECOND_US * hours;
-        let drawn = Self::drawn(&mut Dice::new(seed, 0), (faults_us / 150).max(SECOND_US));
-        Self { faults_us, ..drawn }.with_a_difficulty(&mut Dice::new(seed, 1))
+        let mut dice = Dice::new(seed, 0);
+        let nodes = Self::size(&mut dice);
+        let beats = 150;
+        let beat = 3600 * SECOND_US * hours / beats;
+        Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1))
     }
 
-    /// Options in which things happen on the scale of a `beat`.
-    fn drawn(dice: &mut Dice, beat: u64) -> Self {
-        let second = SECOND_US;
-        let nodes = match dice.below(1000) {
+    /// How many honest nodes there are.
+    fn size(dice: &mut Dice) -> u64 {
+        match dice.below(1000) {
             0..30 => 1,
             30..800 => dice.between(2, 5),
             800..960 => dice.between(6, 10),
             960..995 => dice.between(11, 20),
             _ => dice.between(21, 64),
-        };
-        // Many nodes talk much: their networks live shorter, for the processor's sake.
-        let (beat, beats) = if 10 < nodes { (second, 40) } else { (beat, dice.between(30, 150)) };
+        }
+    }
+
+    /// Options in which things happen on the scale of a `beat`, for so many `beats`.
+    fn drawn(dice: &mut Dice, nodes: u64, beat: u64, beats: u64) -> Self {
+        let second = SECOND_US;
         let hostile = dice.chance(400);
         let adversaries = if hostile { dice.between(1, 3) } else { 0 };
         let (skew_max_us, clock_step_max_us) = dice.pick(&[
