@@ -31,9 +31,10 @@ pub struct End {
 struct Kept {
     arrivals: Recent<Timestamp>,
     ends: Recent<End>,
-    waiting: BTreeMap<TxId, (u64, Arc<Transaction>)>,
-    /// The same by the order of arrival.
-    order: BTreeMap<u64, TxId>,
+    /// What waits, by the order of arrival.
+    waiting: BTreeMap<u64, Arc<Transaction>>,
+    /// Where in that order each stands.
+    numbers: BTreeMap<TxId, u64>,
 }
 
 /// The newest entries of a map.
@@ -83,8 +84,8 @@ impl Fates {
         let come = changes.iter().filter_map(|(number, transaction)| Some((number, transaction.as_ref()?)));
         let mut kept = self.kept();
         for (number, transaction) in come {
-            kept.waiting.insert(transaction.id(), (*number, Arc::clone(transaction)));
-            kept.order.insert(*number, transaction.id());
+            kept.waiting.insert(*number, Arc::clone(transaction));
+            kept.numbers.insert(transaction.id(), *number);
         }
     }
 
@@ -93,17 +94,24 @@ impl Fates {
         let gone = changes.iter().filter(|(_, transaction)| transaction.is_none());
         let mut kept = self.kept();
         for (number, _) in gone {
-            let Some(id) = kept.order.remove(number) else { continue };
+            let Some(transaction) = kept.waiting.remove(number) else { continue };
             // It may have come again since.
-            if kept.waiting.get(&id).is_some_and(|(newest, _)| newest == number) {
-                kept.waiting.remove(&id);
+            if kept.numbers.get(&transaction.id()) == Some(number) {
+                kept.numbers.remove(&transaction.id());
             }
         }
     }
 
-    /// The transaction with this id, if it waits.
-    pub fn waiting(&self, id: &TxId) -> Option<Arc<Transaction>> {
-        self.kept().waiting.get(id).map(|(_, transaction)| Arc::clone(transaction))
+    /// Whether a transaction waits.
+    pub fn is_waiting(&self, id: &TxId) -> bool {
+        self.kept().numbers.contains_key(id)
+    }
+
+    /// The transactions that wait, by the order of arrival, up to the one with this id; none where that does not wait.
+    pub fn waiting_until(&self, id: &TxId) -> Vec<Arc<Transaction>> {
+        let kept = self.kept();
+        let until = kept.numbers.get(id).map(|number| kept.waiting.range(..=number));
+        until.into_iter().flatten().map(|(_, transaction)| Arc::clone(transaction)).collect()
     }
 
     /// Since when a transaction waits, if it came since the node's start.

@@ -7,7 +7,6 @@ use std::sync::Arc;
 use anyhow::{Result, anyhow};
 use quarry_core::block::Block;
 use quarry_core::json::BlockJson;
-use quarry_core::mempool::MEMPOOL_MAX;
 use quarry_core::network::Network;
 use quarry_core::store::{Store, StoreError};
 use quarry_core::transaction::Transaction;
@@ -22,8 +21,6 @@ pub use seen::{BLOCKS_MAX, SeenAnswer, effective_blocks};
 
 /// The most blocks or balances of one answer.
 pub const COUNT_MAX: u32 = 1000;
-/// How many waiting transactions are searched for one: all, those of abandoned blocks included.
-const SEARCHED_MAX: usize = 2 * MEMPOOL_MAX;
 /// The size at which an answer takes no more blocks.
 const ANSWER_BYTES_MAX: usize = 16 << 20;
 
@@ -173,9 +170,13 @@ pub(crate) fn find_mined(store: &Snapshot, id: &TxId) -> Result<Option<Mined>> {
     Ok(found.map(|transaction| (transaction, height, hash)))
 }
 
-/// The transaction with this id, if it waits. Each that waits is looked at.
-pub(crate) fn find_waiting(store: &Snapshot, id: &TxId) -> Result<Option<Transaction>> {
-    Ok(store.newest_waiting(SEARCHED_MAX)?.into_iter().find(|it| it.id() == *id))
+/// The transactions that wait, by the order of arrival, up to the one with this id; none where that does not wait. Each is
+/// looked at.
+pub(crate) fn waiting_until(store: &Snapshot, id: &TxId) -> Result<Vec<Arc<Transaction>>> {
+    let mut waiting: Vec<_> = store.mempool()?.into_iter().map(|(_, transaction)| transaction).collect();
+    let until = waiting.iter().position(|it| it.id() == *id).map_or(0, |place| place + 1);
+    waiting.truncate(until);
+    Ok(waiting)
 }
 
 /// What can be said of a transaction that is not found.

@@ -83,15 +83,15 @@ impl State {
 pub fn of(reader: &Reader, network: &Network, fates: Option<&Fates>, id: &TxId) -> Result<Standing> {
     let mut store = reader.snapshot()?;
     let waiting = match fates {
-        _ if store.mined(id)?.is_some() => None,
-        Some(fates) => fates.waiting(id),
-        None => query::find_waiting(&store, id)?.map(Arc::new),
+        _ if store.mined(id)?.is_some() => Vec::new(),
+        Some(fates) => fates.waiting_until(id),
+        None => query::waiting_until(&store, id)?,
     };
-    if let Some(transaction) = waiting {
+    if let Some((transaction, before)) = waiting.split_last() {
         return Ok(Standing {
-            transaction: Some(to_raw_value(&TransactionJson::new(&transaction, network))?),
+            transaction: Some(to_raw_value(&TransactionJson::new(transaction, network))?),
             since: fates.and_then(|fates| fates.arrival(id)),
-            reason: Some(obstacle(&store, network, &transaction)?),
+            reason: Some(obstacle(&store, network, transaction, before)?),
             expires: Some(transaction.payment().timestamp.saturating_add(network.limits.window_us())),
             ..State::Pending.alone()
         });
@@ -122,7 +122,7 @@ pub fn of(reader: &Reader, network: &Network, fates: Option<&Fates>, id: &TxId) 
 /// Whether a running node knows anything of a transaction.
 pub fn is_known(reader: &Reader, fates: &Fates, id: &TxId) -> Result<bool> {
     // In this order: what is mined meanwhile is in the snapshot.
-    let is_noted = fates.waiting(id).is_some() || fates.end(id).is_some();
+    let is_noted = fates.is_waiting(id) || fates.end(id).is_some();
     Ok(is_noted || reader.snapshot()?.mined(id)?.is_some())
 }
 
@@ -134,18 +134,16 @@ fn forgotten(fates: Option<&Fates>) -> String {
     }
 }
 
-/// What a transaction waits for.
-fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> Result<String> {
+/// What a transaction waits for that has come after those before it.
+fn obstacle(
+    store: &Snapshot,
+    network: &Network,
+    transaction: &Transaction,
+    before: &[Arc<Transaction>],
+) -> Result<String> {
     let payment = transaction.payment();
-    let confirmed = store.balance(&payment.from)?.unwrap_or_default();
-    let mut left = i128::from(confirmed.0);
-    let mut before = 0_usize;
-    for (_, other) in store.mempool()? {
-        if other.id() == transaction.id() {
-            break;
-        }
-        before += 1;
-        let other = other.payment();
+    let mut left = i128::from(store.balance(&payment.from)?.unwrap_or_default().0);
+    for other in before.iter().map(|it| it.payment()) {
         let amount = i128::from(other.amount.0);
         left += if other.to == payment.from { amount } else { 0 };
         left -= if other.from == payment.from { amount } else { 0 };
@@ -158,7 +156,7 @@ fn obstacle(store: &Snapshot, network: &Network, transaction: &Transaction) -> R
         ));
     }
     let most = network.limits.block_transactions;
-    Ok(format!("for a block: {before} before it, and a block holds up to {most} transactions"))
+    Ok(format!("for a block: {} before it, and a block holds up to {most} transactions", before.len()))
 }
 
 #[cfg(test)]
