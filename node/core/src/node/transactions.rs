@@ -154,7 +154,8 @@ impl<S: Store> Node<S> {
         }
     }
 
-    /// Every rule except for the signature.
+    /// Every rule except for the signature. What is said of an id is what holds of the transaction that waits or is mined
+    /// under it, if there is one, whatever a copy looks like.
     fn precheck(
         &self,
         now: Now,
@@ -163,11 +164,10 @@ impl<S: Store> Node<S> {
         // A chain may be ahead of the clock. Then what is too old for its next block cannot be mined, and may have been:
         // the index of mined transactions need not know it any more.
         let latest = now.utc.max(self.tip.header.timestamp);
-        let cheap = check_transaction(transaction, &self.network)
-            .and_then(|()| check_window(transaction, now.utc, &self.network))
+        let timely = check_window(transaction, now.utc, &self.network)
             .and_then(|()| check_window(transaction, latest, &self.network));
-        if cheap.is_err() {
-            return Ok(cheap);
+        if timely.is_err() {
+            return Ok(timely);
         }
         if self.mempool.transaction(&transaction.id()).is_some() {
             return Ok(Err(TransactionError::AlreadyPending));
@@ -175,6 +175,9 @@ impl<S: Store> Node<S> {
         let overlay = self.overlay();
         if let Some(height) = overlay.mined(&transaction.id())? {
             return Ok(Err(TransactionError::AlreadyMined(height)));
+        }
+        if let Err(error) = check_transaction(transaction, &self.network) {
+            return Ok(Err(error));
         }
         let payment = transaction.payment();
         let confirmed = overlay.balance(&payment.from)?;

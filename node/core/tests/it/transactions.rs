@@ -438,3 +438,18 @@ fn the_largest_amount_is_an_amount_like_any_other() {
         assert!(matches!(notice, Notice::TransactionRefused { error: it, .. } if it == error));
     }
 }
+
+/// A mined payment was told of as refused once the index had forgotten it: a copy without the signature had been.
+#[test]
+fn a_spoilt_copy_says_nothing_about_a_transaction() {
+    let mut rig = Rig::new();
+    let transaction = rig.pay("alice", "bob", 1);
+    let spoilt = Transaction::new(&rig.network().id, *transaction.payment(), None);
+    assert_eq!(spoilt.id(), transaction.id());
+    assert_eq!(rig.submit(transaction.clone()), Ok(()));
+    assert_eq!(rig.submit(spoilt.clone()), Err(TransactionError::AlreadyPending));
+    rig.push(&rig.next(vec![transaction]));
+    assert_eq!(rig.submit(spoilt.clone()), Err(TransactionError::AlreadyMined(Height(1))));
+    rig.advance(5 * HOUR_US);
+    assert!(matches!(rig.submit(spoilt), Err(TransactionError::TooOld { .. })));
+}
