@@ -4,7 +4,7 @@ use std::io::Write as _;
 use std::process::ExitCode;
 use std::time::Duration;
 
-use anyhow::{Result, bail};
+use anyhow::{Context as _, Result, bail};
 use clap::Parser;
 use peak_alloc::PeakAlloc;
 use quarry_fuzz::drive::{Limits, Report, Source, TARGETS, Target, Until};
@@ -33,6 +33,9 @@ struct Args {
     /// Print the one input with this number instead of running any
     #[arg(long, requires = "seed")]
     print: Option<u64>,
+    /// Feed this file once instead, as other fuzzers do and to repeat what they find
+    #[arg(long, value_name = "FILE", conflicts_with_all = ["print", "export"])]
+    read: Option<std::path::PathBuf>,
     /// Write inputs to this directory instead of running any, for another fuzzer to begin with
     #[arg(long, requires = "seed", conflicts_with = "print")]
     export: Option<std::path::PathBuf>,
@@ -51,6 +54,14 @@ fn main() -> ExitCode {
 
 fn run(args: &Args) -> Result<bool> {
     let targets = chosen(&args.targets)?;
+    if let Some(path) = &args.read {
+        let input = std::fs::read(path).with_context(|| path.display().to_string())?;
+        for target in targets {
+            let word = if (target.run)(&input) { "taken" } else { "refused" };
+            println!("{}: {word}", target.name);
+        }
+        return Ok(true);
+    }
     let seed = args.seed.unwrap_or_else(rand::random);
     if let Some(number) = args.print {
         for target in targets {
