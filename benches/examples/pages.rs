@@ -1,57 +1,96 @@
 //! What the web pages cost: how long a page of a long chain takes, and what open pages take from the nonce search.
 //!
 //! `cargo run --release -p benches --example pages -- target/release/node` starts that program on a chain of 100,000
-//! blocks, asks for each kind of page again and again, and then lets it mine with and without 20 open pages in turn.
+//! blocks, asks for each kind of page again and again while the chain rests, while it moves and while many transactions
+//! wait, and then lets it mine with and without 20 open pages in turn.
 
 use std::fs;
 use std::io::{BufRead as _, BufReader, Read as _, Write as _};
 use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
+use std::sync::Arc;
+use std::sync::atomic::{AtomicBool, Ordering};
 use std::time::{Duration, Instant};
 
 use benches::chain::{Chain, Senders};
+use node::clock::utc;
 use node::config;
 use node::store::RedbStore;
+use quarry_core::json::TransactionJson;
+use quarry_core::network::Network;
+use quarry_core::store::Changes;
+use quarry_core::transaction::{Payment, Transaction};
+use quarry_core::units::{Amount, TxId};
 
 /// How long the chain is, and how often each page is asked for.
 const BLOCKS: usize = 100_000;
 const REQUESTS: usize = 2000;
 /// How many blocks share a commit while the chain is made.
 const BATCH: usize = 1000;
+/// How many accounts there are, and how many transactions wait where many do.
+const ACCOUNTS: u64 = 100;
+const WAITING: u64 = 20_000;
+/// The time between two requests, of which the node answers 2000 a second, and between two blocks where the chain moves.
+const PACE: Duration = Duration::from_millis(5);
+const BLOCK_PACE: Duration = Duration::from_millis(250);
 /// How many open pages a node bears.
 const PAGES: usize = 20;
 /// How long each turn with or without them lasts, and how many turns of each there are.
 const TURN: Duration = Duration::from_secs(10);
-const TURNS: usize = 12;
+const TURNS: usize = 8;
+/// How many zeros are never found, and how many every few seconds.
+const ZEROS: [(&str, &str); 2] = [("a chain that rests", "12"), ("a chain that moves", "7")];
 
 fn main() {
     let program = std::env::args().nth(1).expect("give the path of the program");
     let directory = tempfile::tempdir().expect("there is room");
-    make_chain(directory.path(), BLOCKS);
+    let mut chain = Chain::new(Senders::Open, ACCOUNTS);
+    make_chain(directory.path(), &mut chain);
 
-    let node = Node::start(&program, directory.path(), &["--backend", "none"]);
+    let block = format!("/block/{}", BLOCKS / 2);
+    let paths = ["/", &block, "/account/account1", "/search?q=1", "/api/v1/blocks", "/metrics"];
     println!("{BLOCKS} blocks; milliseconds a page, one after another, {REQUESTS} each");
-    println!("{:<24} {:>8} {:>8} {:>8}", "page", "median", "p99", "most");
-    let middle = BLOCKS / 2;
-    for path in
-        ["/", &format!("/block/{middle}"), "/account/account1", "/search?q=1", "/api/v1/blocks", "/metrics"]
-    {
-        let mut times: Vec<f64> = (0..REQUESTS).map(|_| node.time_ms(path)).collect();
-        times.sort_unstable_by(f64::total_cmp);
-        let at = |share: usize| times[(times.len() - 1) * share / 100];
-        println!("{path:<24} {:>8.2} {:>8.2} {:>8.2}", at(50), at(99), at(100));
-    }
+    let node = Node::start(&program, directory.path(), &["--backend", "none"]);
+    node.time_pages("the chain rests", &paths);
     drop(node);
 
-    // With an empty block to mine for ever, so that the search never pauses.
-    let hard = tempfile::tempdir().expect("there is room");
-    let init = ["init", "--open", "--difficulty", "12", "--dir"];
-    let outcome = Command::new(&program).args(init).arg(hard.path()).output().expect("the program runs");
-    assert!(outcome.status.success());
-    let node = Node::start(&program, hard.path(), &["--backend", "cpu", "--threads", "1", "--mine-empty"]);
-    std::thread::sleep(TURN);
+    let node = Node::start(&program, directory.path(), &["--backend", "cpu", "--threads", "1"]);
+    let is_over = AtomicBool::new(false);
+    std::thread::scope(|scope| {
+        scope.spawn(|| {
+            for number in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
+                node.send(&transaction(&chain, number), chain.network());
+                std::thread::sleep(BLOCK_PACE);
+            }
+        });
+        node.time_pages("four blocks a second", &paths);
+        is_over.store(true, Ordering::Relaxed);
+    });
+    drop(node);
+
+    let last = let_wait(directory.path(), &chain);
+    let node = Node::start(&program, directory.path(), &["--backend", "none"]);
+    let [page, answer] = ["/tx/", "/api/v1/transactions/"].map(|path| format!("{path}{last}"));
+    node.time_pages(&format!("{WAITING} wait"), &["/", &page, &answer]);
+    drop(node);
+
     println!("\none mining thread, {TURNS} turns of {TURN:?} each way, taken in turn; medians and extremes");
+    for (name, zeros) in ZEROS {
+        println!("{name}");
+        time_mining(&program, zeros);
+    }
+}
+
+/// Lets a node mine with and without open pages: an empty block after the other, so that the search never pauses.
+fn time_mining(program: &str, zeros: &str) {
+    let directory = tempfile::tempdir().expect("there is room");
+    let init = ["init", "--open", "--difficulty", zeros, "--dir"];
+    let outcome = Command::new(program).args(init).arg(directory.path()).output().expect("the program runs");
+    assert!(outcome.status.success());
+    let options = ["--backend", "cpu", "--threads", "1", "--mine-empty"];
+    let node = Node::start(program, directory.path(), &options);
+    std::thread::sleep(TURN);
     let (mut without, mut with) = (Vec::new(), Vec::new());
     for _ in 0..TURNS {
         without.push(node.turn(0));
@@ -88,16 +127,13 @@ fn spread(turns: &[Turn], figure: impl Fn(&Turn) -> f64) -> (f64, f64, f64) {
 }
 
 /// Leaves a network file and node 0's store in a directory.
-fn make_chain(directory: &Path, blocks: usize) {
-    let mut chain = Chain::new(Senders::Open, 100);
-    let file = config::network_text(&Chain::file(Senders::Open, 100)).expect("it can be written");
+fn make_chain(directory: &Path, chain: &mut Chain) {
+    let file = config::network_text(&Chain::file(Senders::Open, ACCOUNTS)).expect("it can be written");
     fs::write(directory.join("network.toml"), file).expect("there is room");
     fs::create_dir_all(directory.join("quarry")).expect("there is room");
-    let store =
-        RedbStore::open(&directory.join("quarry/node0.redb"), &chain.network().id).expect("there is room");
-    let mut node = chain.node(store);
-    for start in (0..blocks).step_by(BATCH) {
-        for _ in start..blocks.min(start + BATCH) {
+    let mut node = chain.node(open(directory, chain));
+    for start in (0..BLOCKS).step_by(BATCH) {
+        for _ in start..BLOCKS.min(start + BATCH) {
             let message = chain.message(1);
             chain.deliver(&mut node, message);
         }
@@ -105,6 +141,28 @@ fn make_chain(directory: &Path, blocks: usize) {
         node.store_mut().apply(&changes).expect("there is room");
     }
     assert_eq!(node.tip().header.index, chain.height());
+}
+
+fn open(directory: &Path, chain: &Chain) -> RedbStore {
+    RedbStore::open(&directory.join("quarry/node0.redb"), &chain.network().id).expect("there is room")
+}
+
+/// Lets many transactions wait in the store; answers the last one's id.
+fn let_wait(directory: &Path, chain: &Chain) -> TxId {
+    let waiting: Vec<_> = (0..WAITING).map(|number| Arc::new(transaction(chain, number))).collect();
+    let last = waiting.last().expect("many").id();
+    let mempool = (0..).zip(waiting.into_iter().map(Some)).collect();
+    let changes = Changes { mempool, ..Changes::default() };
+    open(directory, chain).apply(&changes).expect("there is room");
+    last
+}
+
+/// A payment of a cent, now.
+fn transaction(chain: &Chain, number: u64) -> Transaction {
+    let network = chain.network();
+    let account = |number: u64| network.accounts[usize::try_from(number % ACCOUNTS).expect("few")].id;
+    let (from, to, timestamp) = (account(number), account(number + 1), utc());
+    Transaction::new(&network.id, Payment { from, to, amount: Amount(1), timestamp }, None)
 }
 
 /// A node with pages.
@@ -152,6 +210,35 @@ impl Node {
         let request = format!("GET {path} HTTP/1.1\r\nhost: {}\r\nconnection: close\r\n\r\n", self.address);
         stream.write_all(request.as_bytes()).expect("the node listens");
         stream
+    }
+
+    /// Sends a transaction.
+    fn send(&self, transaction: &Transaction, network: &Network) {
+        let body = serde_json::to_string(&TransactionJson::new(transaction, network)).expect("it is text");
+        let mut stream = TcpStream::connect(&self.address).expect("the node listens");
+        let length = body.len();
+        let head = format!("host: {}\r\ncontent-length: {length}\r\nconnection: close", self.address);
+        let request = format!("POST /api/v1/transactions HTTP/1.1\r\n{head}\r\n\r\n{body}");
+        stream.write_all(request.as_bytes()).expect("the node listens");
+        let mut answer = String::new();
+        stream.read_to_string(&mut answer).expect("it is text");
+        assert!(answer.starts_with("HTTP/1.1 2"), "{answer}");
+    }
+
+    /// How long each of the pages takes, with a pause after each time.
+    fn time_pages(&self, name: &str, paths: &[&str]) {
+        println!("{name:<32} {:>8} {:>8} {:>8}", "median", "p99", "most");
+        for path in paths {
+            let time = |_| {
+                std::thread::sleep(PACE);
+                self.time_ms(path)
+            };
+            let mut times: Vec<f64> = (0..REQUESTS).map(time).collect();
+            times.sort_unstable_by(f64::total_cmp);
+            let at = |share: usize| times[(times.len() - 1) * share / 100];
+            let shown: String = path.chars().take(32).collect();
+            println!("{shown:<32} {:>8.2} {:>8.2} {:>8.2}", at(50), at(99), at(100));
+        }
     }
 
     fn time_ms(&self, path: &str) -> f64 {
