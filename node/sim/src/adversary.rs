@@ -17,6 +17,7 @@ use quarry_core::target::Work;
 use quarry_core::units::{Hash, Height, NodeId, Timestamp};
 
 use crate::dice::Dice;
+use crate::machine::REPLY_TIMEOUT_US;
 use crate::network::Mail;
 use crate::options::Attack;
 
@@ -98,6 +99,7 @@ impl Adversary {
             Attack::Lies => self.claim_much(view),
             Attack::LongFork | Attack::Selfish => self.consider_release(view),
             Attack::Spam => self.spam(view),
+            Attack::Slow => self.claim_the_tip(view),
         }
     }
 
@@ -116,16 +118,23 @@ impl Adversary {
         }
         self.heard.push_back(Arc::clone(&mail.bytes));
         // Nearly all messages are of no use here, and none need be read to know that.
-        if !matches!(self.attack, Attack::Lies | Attack::LongFork | Attack::Selfish) {
+        if !matches!(self.attack, Attack::Lies | Attack::LongFork | Attack::Selfish | Attack::Slow) {
             return Vec::new();
         }
         match (self.attack, Message::decode(&mail.bytes, &self.network)) {
             (Attack::Lies, Ok(Message::GetHeaders(request))) => self.lie(view, &request, true),
             (Attack::Lies, Ok(Message::GetBlocks(request))) => self.lie(view, &request, false),
+            (Attack::Slow, Ok(Message::GetHeaders(request))) => self.serve_all_headers(view, &request),
+            (Attack::Slow, Ok(Message::GetBlocks(request))) => self.serve_one_block(view, &request),
             (_, Ok(Message::GetHeaders(request))) => self.serve_headers(view, &request),
             (_, Ok(Message::GetBlocks(request))) => self.serve_blocks(&request),
             _ => Vec::new(),
         }
+    }
+
+    /// How long it takes to answer: just not so long that nobody waits for it.
+    pub fn answers_after_us(&self) -> u64 {
+        if self.attack == Attack::Slow { REPLY_TIMEOUT_US * 9 / 10 } else { 0 }
     }
 
     fn garbage(&mut self, view: &View<'_>) -> Vec<Mail> {

@@ -21,7 +21,7 @@ const TRANSACTION_BYTES_MIN: u64 = 200;
 /// How many block times a block takes at most on the average of some, where the difficulty follows a block time.
 const LATE_BLOCK_TIMES: u64 = 20;
 /// How long a peer that could not be synced with is left alone.
-const BACK_OFF_US: u64 = 30 * SECOND_US;
+pub const BACK_OFF_US: u64 = 30 * SECOND_US;
 /// The most orphans that a node may keep.
 const ORPHANS_MAX: usize = 100;
 /// The most transactions that may wait at a node, those of abandoned blocks included.

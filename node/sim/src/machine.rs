@@ -33,6 +33,7 @@ pub struct Machine {
     status_interval_max_us: u64,
     relay_window_us: u64,
     mesh_max: usize,
+    mines: bool,
     mine_empty: bool,
     lives: u64,
 }
@@ -98,6 +99,7 @@ impl Machine {
             status_interval_max_us: options.status_interval_max_us,
             relay_window_us: options.relay_window_us,
             mesh_max: options.mesh_max,
+            mines: id.0 < options.miners(),
             mine_empty: options.mine_empty,
             lives: 0,
         }
@@ -132,7 +134,7 @@ impl Machine {
         Options {
             id: self.id,
             miner: AccountId::open("open0"),
-            mine: true,
+            mine: self.mines,
             mine_empty: self.mine_empty,
             seed,
             status_interval_us: self.status_interval_us,

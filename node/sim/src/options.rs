@@ -30,7 +30,9 @@ const CALM_PER_MILLE: u64 = 40;
 pub struct Options {
     /// How many honest nodes there are.
     pub nodes: u16,
-    /// How the honest nodes share the hash rate.
+    /// How many of them, the last ones, do not mine; one mines in any case.
+    pub non_miners: u16,
+    /// How those that mine share the hash rate.
     pub shares: Shares,
     /// Whether they mine blocks without transactions.
     pub mine_empty: bool,
@@ -146,11 +148,13 @@ pub enum Attack {
     Selfish,
     /// Pays from and to many fresh accounts.
     Spam,
+    /// Serves the honest chain as slowly as it may, also when the faults have ended.
+    Slow,
 }
 
 impl Attack {
     /// All of them.
-    pub const ALL: [Self; 10] = [
+    pub const ALL: [Self; 11] = [
         Self::Blocks,
         Self::Timestamps,
         Self::Transactions,
@@ -161,6 +165,7 @@ impl Attack {
         Self::LongFork,
         Self::Selfish,
         Self::Spam,
+        Self::Slow,
     ];
 }
 
@@ -169,6 +174,7 @@ impl Options {
     pub fn calm() -> Self {
         Self {
             nodes: 4,
+            non_miners: 0,
             shares: Shares::Equal,
             mine_empty: false,
             block_interval_us: 2 * SECOND_US,
@@ -220,6 +226,7 @@ impl Options {
         // Many nodes talk much: their networks live shorter, for the processor's sake.
         let (beat, beats) = if 10 < nodes { (SECOND_US, 40) } else { (beat, dice.between(30, 150)) };
         let drawn = Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1));
+        let drawn = drawn.with_non_miners(&mut Dice::new(seed, 5));
         let mut dice = Dice::new(seed, 4);
         if dice.chance(CALM_PER_MILLE) { Self::calm_gossip(&mut dice) } else { drawn }
     }
@@ -230,7 +237,8 @@ impl Options {
         let nodes = Self::size(&mut dice);
         let beats = 150;
         let beat = 3600 * SECOND_US * hours / beats;
-        Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1))
+        let drawn = Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1));
+        drawn.with_non_miners(&mut Dice::new(seed, 5))
     }
 
     /// How many honest nodes there are.
@@ -258,6 +266,7 @@ impl Options {
         ]);
         Self {
             nodes: u16::try_from(nodes).expect("at most 64"),
+            non_miners: 0,
             shares: dice.pick(&[Shares::Equal, Shares::Equal, Shares::Harmonic, Shares::Dominated]),
             mine_empty: dice.chance(200),
             block_interval_us: dice.pick(&[beat, 4 * beat, 15 * beat]),
@@ -329,6 +338,13 @@ impl Options {
         if dice.chance(333) { Self { block_time_s, zeros, ..self } } else { self }
     }
 
+    /// With some that only take and pass on what others make in a fifth of all networks.
+    fn with_non_miners(self, dice: &mut Dice) -> Self {
+        let most = u64::from(self.nodes) - 1;
+        let non_miners = u16::try_from(dice.between(0, most)).expect("at most 63");
+        if dice.chance(200) { Self { non_miners, ..self } } else { self }
+    }
+
     /// A calm network that gossips, of so many nodes that how far news reaches is no matter of chance.
     fn calm_gossip(dice: &mut Dice) -> Self {
         let status_interval_us = dice.pick(&[10, 30]) * SECOND_US;
@@ -366,16 +382,21 @@ impl Options {
         self.mesh_max + 1 < usize::from(self.nodes)
     }
 
-    /// The mean time that the node of this number takes for a block.
+    /// How many nodes mine: the first ones.
+    pub fn miners(&self) -> u16 {
+        self.nodes.saturating_sub(self.non_miners).max(1)
+    }
+
+    /// The mean time that the node of this number, which mines, takes for a block.
     pub fn node_interval_us(&self, index: u16) -> u64 {
-        let nodes = u64::from(self.nodes);
+        let miners = u64::from(self.miners());
         let weight = |index: u64| match self.shares {
             Shares::Equal => 1_000,
             Shares::Harmonic => 64_000 / (index + 1),
-            Shares::Dominated if index == 0 => 9_000 * nodes.saturating_sub(1).max(1),
+            Shares::Dominated if index == 0 => 9_000 * miners.saturating_sub(1).max(1),
             Shares::Dominated => 1_000,
         };
-        let total: u64 = (0..nodes).map(weight).sum();
+        let total: u64 = (0..miners).map(weight).sum();
         self.block_interval_us.saturating_mul(total) / weight(u64::from(index))
     }
 

@@ -51,6 +51,12 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         return Err(Checker::Agreement.failed(text));
     }
     world.counts.settled(world.now_us() - began_us);
+    // What is refused for others' sake is mined once those have expired, or expires itself.
+    let refused_until_us = world.now_us() + u64::from(world.options.window_s) * SECOND_US;
+    while world.is_kept_from_miners(false) && world.now_us() < refused_until_us {
+        world.run_for(SECOND_US);
+    }
+    world.run_until_settled(bound_us);
     // Late news of what is settled already, and a word from everybody, so that nobody seems silent.
     world.asked = Some(BTreeSet::new());
     world.run_for(IDLE_US.max(2 * world.options.status_interval_us));

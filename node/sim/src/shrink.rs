@@ -42,10 +42,11 @@ fn is_like(checker: Checker, violation: &Violation) -> bool {
 }
 
 fn smaller(options: &Options) -> Vec<Options> {
-    let changes: [fn(&mut Options); 27] = [
+    let changes: [fn(&mut Options); 28] = [
         |it| it.faults_us /= 2,
         |it| it.nodes = (it.nodes / 2).max(1),
         |it| it.nodes = (it.nodes - 1).max(1),
+        |it| it.non_miners = 0,
         |it| it.adversaries.clear(),
         |it| it.adversaries.truncate(it.adversaries.len().saturating_sub(1)),
         |it| it.adversaries = it.adversaries.iter().skip(1).copied().collect(),

@@ -26,6 +26,8 @@ pub enum Checker {
     ForkChoice,
     /// Nodes give each other no cause for complaint.
     Complaint,
+    /// A peer with which a sync has failed is left alone for a while.
+    Patience,
     /// A replay from the first block gives what the disk says.
     Replay,
     /// What was once accepted is mined or waits somewhere.

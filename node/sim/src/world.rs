@@ -5,13 +5,13 @@ mod events;
 mod faults;
 
 use std::cmp::Reverse;
-use std::collections::{BTreeSet, BinaryHeap};
+use std::collections::{BTreeMap, BTreeSet, BinaryHeap};
 use std::sync::Arc;
 
 use quarry_core::effect::Event;
 use quarry_core::memory::MemoryStore;
 use quarry_core::transaction::Transaction;
-use quarry_core::units::{Hash, NodeId};
+use quarry_core::units::{AccountId, Hash, NodeId};
 
 use crate::adversary::Adversary;
 use crate::counts::Counts;
@@ -41,6 +41,8 @@ pub struct World {
     pub violation: Option<Violation>,
     /// Which node has asked which where it stands, from when that is watched.
     pub asked: Option<BTreeSet<(NodeId, NodeId)>>,
+    /// Until when a node leaves a listed peer alone with which a sync has failed.
+    left_alone_until_us: BTreeMap<(usize, NodeId), u64>,
     network: Arc<quarry_core::network::Network>,
     wires: Network,
     traffic: Traffic,
@@ -85,6 +87,8 @@ struct Entry {
 
 #[derive(Debug)]
 enum Doing {
+    /// A hostile node sends a message.
+    Post(Mail),
     Arrive(Mail),
     /// A process, by machine and life, has written its changes to the disk.
     Commit(usize, u64),
@@ -149,6 +153,7 @@ impl World {
             counts: Counts::default(),
             violation: None,
             asked: None,
+            left_alone_until_us: BTreeMap::new(),
             agenda: BinaryHeap::new(),
             entries: 0,
             now_us: 0,
@@ -157,6 +162,9 @@ impl World {
         };
         if world.options.block_time_s != 0 {
             world.counts.count("network with a block time");
+        }
+        if world.options.miners() < world.options.nodes {
+            world.counts.count("network where some do not mine");
         }
         world.skew_clocks();
         for index in 0..world.machines.len() {
@@ -216,6 +224,7 @@ impl World {
         process.inbox.push_back(Input::Event(Event::Peers(members)));
         process.inbox.extend(waiting.into_iter().map(Input::Delivery));
         self.faults.dooms[index] = None;
+        self.left_alone_until_us.retain(|(node, _), _| *node != index);
         // What a node wants to write at its start is written at once.
         drop(self.write(index));
         self.work(index);
@@ -323,7 +332,33 @@ impl World {
         };
         let are_idle =
             self.machines.iter().all(|it| it.process.as_ref().is_some_and(|process| is_idle(it, process)));
-        are_idle && self.tips().len() == 1
+        are_idle && self.tips().len() == 1 && !self.is_kept_from_miners(true)
+    }
+
+    /// Whether something waits at a node that does not mine and could be mined if all that do had it; where only that
+    /// counts which they would take, not what they refuse because others have to be paid first.
+    pub fn is_kept_from_miners(&self, would_take: bool) -> bool {
+        let (miners, others) = self.machines.split_at(usize::from(self.options.miners()));
+        others.iter().any(|other| {
+            let store = other.disk.read();
+            let balance = |account: &AccountId| store.balances.get(account).copied().unwrap_or_default();
+            let is_payable = |it: &Transaction| it.payment().amount <= balance(&it.payment().from);
+            let mut payable = store.mempool.values().filter(|it| is_payable(it));
+            payable.any(|it| miners.iter().any(|miner| self.is_missing(miner, it, would_take)))
+        })
+    }
+
+    /// Whether a node has not got a transaction that is in time, and would take it, if that is asked for.
+    fn is_missing(&self, machine: &Machine, transaction: &Transaction, would_take: bool) -> bool {
+        let Some(process) = &machine.process else { return false };
+        let (node, payment) = (&process.node, transaction.payment());
+        // A chain may be ahead of the clock.
+        let now = utc(self.now_us, machine.offset_us).max(node.tip().header.timestamp);
+        let is_in_time = now.micros().abs_diff(payment.timestamp.micros()) <= self.network.limits.window_us();
+        let balance = machine.disk.read().balances.get(&payment.from).copied().unwrap_or_default();
+        let is_paid_for = payment.amount <= node.mempool().available(&payment.from, balance);
+        let is_here = node.mempool().transaction(&transaction.id()).is_some();
+        is_in_time && !is_here && (is_paid_for || !would_take)
     }
 
     fn plan(&mut self, time_us: u64, doing: Doing) {

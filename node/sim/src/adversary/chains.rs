@@ -109,6 +109,36 @@ impl Adversary {
         vec![self.mail(request.from, reply.encode(self.id, request.nonce))]
     }
 
+    /// Claims the honest chain.
+    pub(super) fn claim_the_tip(&mut self, view: &View<'_>) -> Vec<Mail> {
+        let header = view.below_tip(0).header;
+        let work = view.store.records[&header.hash()].work;
+        let status = self.status(header.hash(), header.index.0, work, false);
+        self.mail_all(view, &Message::Status(status))
+    }
+
+    /// Answers a request for headers with those of the honest chain.
+    pub(super) fn serve_all_headers(&mut self, view: &View<'_>, request: &Request) -> Vec<Mail> {
+        let path = &view.store.path;
+        let on_path = |hash: &Hash| path.iter().rfind(|(_, it)| *it == hash).map(|(height, _)| *height);
+        let fork = request.hashes.iter().find_map(on_path).unwrap_or_default();
+        let mut rest = path.range(fork.next()..).map(|(_, hash)| view.block(hash).header);
+        let headers = rest.by_ref().take(headers_max(&self.network.limits)).collect();
+        let more = rest.next().is_some();
+        let reply = Message::Headers { from: self.id, nonce: request.nonce, headers, more };
+        vec![self.mail(request.from, reply.encode(&self.network))]
+    }
+
+    /// Answers a request for blocks with the first.
+    pub(super) fn serve_one_block(&mut self, view: &View<'_>, request: &Request) -> Vec<Mail> {
+        let Some(block) = request.hashes.first().and_then(|hash| view.store.blocks.get(hash)) else {
+            return Vec::new();
+        };
+        let reply =
+            Message::Blocks { from: self.id, nonce: request.nonce, blocks: vec![block.as_ref().clone()] };
+        vec![self.mail(request.from, reply.encode(&self.network))]
+    }
+
     fn release(&mut self, view: &View<'_>) -> Vec<Mail> {
         let secret = std::mem::take(&mut self.secret);
         let Some(last) = secret.last().cloned() else { return Vec::new() };

@@ -11,6 +11,7 @@ use quarry_core::target::Bits;
 use quarry_core::units::NodeId;
 
 use super::{Doing, Doom, Entry, World};
+use crate::checkers::BACK_OFF_US;
 use crate::counts::message_kind;
 use crate::difficulty;
 use crate::machine::{Input, Process, Search};
@@ -25,6 +26,7 @@ impl World {
         let Some(Reverse(Entry { time_us, doing, .. })) = self.agenda.pop() else { return };
         self.now_us = time_us;
         match doing {
+            Doing::Post(mail) => self.send(mail),
             Doing::Arrive(mail) => self.arrive(mail),
             Doing::Commit(index, life) => {
                 if self.process(index, life).is_some() {
@@ -240,9 +242,10 @@ impl World {
         u64::try_from(mean_us).unwrap_or(NEVER_US)
     }
 
-    /// Counts a notice, and notes what no honest node gives cause to.
+    /// Counts a notice, and notes what no honest node says or gives cause to.
     fn listen(&mut self, index: usize, notice: &Notice) {
         self.counts.notice(notice);
+        self.check_patience(index, notice);
         // An honest node took the block by a clock of its own. So it is ahead of the limit by no more than two clocks can
         // differ, which with clocks that are right is nothing.
         let apart_us = 2 * self.options.offset_max_us();
@@ -269,6 +272,31 @@ impl World {
         let is_honest = |culprit: &Option<NodeId>| culprit.is_none_or(|id| id.0 < self.options.nodes);
         if culprit.as_ref().is_some_and(is_honest) {
             self.note(Err(Checker::Complaint.violation(index)(format!("{notice:?}"))));
+        }
+    }
+
+    /// A listed peer with which a sync has failed is left alone for a while, so that none makes a node busy. One whose
+    /// chain was no better perhaps was ahead when it said so. Nothing is kept of who leaves the list.
+    fn check_patience(&mut self, index: usize, notice: &Notice) {
+        let now_us = self.now_us;
+        match notice {
+            Notice::PeerJoined(peer) => drop(self.left_alone_until_us.insert((index, *peer), now_us)),
+            Notice::PeerLeft(peer) => drop(self.left_alone_until_us.remove(&(index, *peer))),
+            Notice::SyncFailed { reason: SyncFailure::NoBetter, .. } => {}
+            Notice::SyncFailed { peer, .. } => {
+                if let Some(until_us) = self.left_alone_until_us.get_mut(&(index, *peer)) {
+                    // What is said now was stepped through before the commit.
+                    *until_us = now_us + BACK_OFF_US - self.options.commit_max_us;
+                }
+            }
+            Notice::SyncStarted(peer) => {
+                let until_us = self.left_alone_until_us.get(&(index, *peer));
+                if until_us.is_some_and(|until_us| now_us < *until_us) {
+                    let text = format!("it asks {peer} again, with which a sync has just failed");
+                    self.note(Err(Checker::Patience.violation(index)(text)));
+                }
+            }
+            _ => {}
         }
     }
 }

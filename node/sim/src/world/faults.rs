@@ -219,7 +219,8 @@ impl World {
 
     /// A hostile node gets a message.
     pub(super) fn hear(&mut self, index: usize, mail: &Mail) {
-        if self.faults.are_on {
+        // Who is slow is so for good.
+        if self.faults.are_on || self.adversaries[index].answers_after_us() != 0 {
             self.with_adversary(index, |adversary, view| adversary.hear(view, mail));
         }
     }
@@ -232,8 +233,9 @@ impl World {
         let view = View { store: &store, now, ahead_max_us, nodes: self.options.nodes };
         let mails = act(&mut self.adversaries[index], &view);
         drop(store);
+        let time_us = self.now_us + self.adversaries[index].answers_after_us();
         for mail in mails {
-            self.send(mail);
+            self.plan(time_us, Doing::Post(mail));
         }
     }
 

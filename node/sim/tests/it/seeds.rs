@@ -40,6 +40,7 @@ fn check_known(seeds: std::ops::Range<u64>) {
         ("nodes that left", event("node left")),
         ("attacks", event("attacks")),
         ("networks with a block time", event("network with a block time")),
+        ("networks where some do not mine", event("network where some do not mine")),
         ("redeliveries", counts.redeliveries),
         ("doubled messages", counts.doubled),
         ("lost messages", counts.lost),
