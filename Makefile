@@ -6,7 +6,7 @@ CARGO ?= cargo
 help: ## List these recipes
 	@grep -hE '^[a-z]+:.*## ' $(MAKEFILE_LIST) | sed -E 's/:.*## /\t/' | expand -t 12
 
-test: setup fmt lint unit deploy ## Install what the tests need, then run every check
+test: setup fmt lint unit fresh deploy ## Install what the tests need, then run every check
 
 setup: ## Install what the build and the tests need
 	@scripts/setup.sh
@@ -21,8 +21,8 @@ unit: ## Build and run all tests
 	$(CARGO) test --workspace --locked
 
 SEED ?= $(shell date +%s)000
-fresh: ## Simulate 500 networks for six virtual hours each, from a fresh SEED that is printed
-	$(CARGO) run --release --locked -q -p quarry-sim -- $(SEED) 500 --hours 6 --jobs $$(nproc)
+fresh: ## Simulate 2,000 networks for six virtual hours each, from a fresh SEED that is printed
+	$(CARGO) run --release --locked -q -p quarry-sim -- $(SEED) 2000 --hours 6 --jobs $$(nproc)
 
 deploy: ## Check what runs nodes on AWS (needs setup)
 	target/python/bin/python -B -m pytest -q -p no:cacheprovider deploy/tests
