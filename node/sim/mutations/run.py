@@ -4,7 +4,7 @@
     node/sim/mutations/run.py [NAME...]
 
 The copy in target/mutations is of the last commit; the tree itself is neither read nor touched. For each bug, runs
-begin at several seeds, with --hours where the bug's entry says how many; the table on standard output names the checker
+begin at several seeds, with the settings that the bug's entry names, if any; the table on standard output names the checker
 that saw it first and the median of the seeds it took. The log on standard error says what was seen in words. The exit
 status is 1 if a bug was not seen, or could not be put in or built; those after it are run all the same.
 """
@@ -61,9 +61,9 @@ def mutate(mutation):
     return None if built.returncode == 0 else built.stderr
 
 
-def seeds_to_detect(start, hours):
+def seeds_to_detect(start, settings):
     program = WORK / "target/release/quarry-sim"
-    options = ["--first", *(["--hours", str(hours)] if hours else [])]
+    options = ["--first", "--with", settings]
     # A bug may make a run endless: that is seen, too.
     try:
         run = subprocess.run([program, str(start), str(SEEDS_MAX), *options], capture_output=True, text=True, timeout=600)
@@ -77,7 +77,7 @@ def is_seen(mutation):
     """Runs seeds with a bug that has been put in, and prints the bug's row."""
     counts, checkers = [], collections.Counter()
     for start in STARTS:
-        count, checker, text = seeds_to_detect(start, mutation.get("hours"))
+        count, checker, text = seeds_to_detect(start, mutation.get("with", "{}"))
         print(f"{mutation['name']}: {count} {checker}: {text}", file=sys.stderr, flush=True)
         if count:
             counts.append(count)

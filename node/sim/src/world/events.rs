@@ -262,6 +262,9 @@ impl World {
             Notice::BlockRefused { error, .. } if is_far_ahead(error) => None,
             // Who was cut off long does not know how much better the others' chain has become.
             Notice::BlockRefused { error: BlockError::TooLittleWork(works), .. } if works.0 < works.1 => None,
+            Notice::BlockRefused {
+                error: BlockError::Header(HeaderError::TooEasy { bits, tip }), ..
+            } if difficulty::work(bits.0) < difficulty::work(tip.0) => None,
             Notice::BlockRefused { from, .. } => Some(*from),
             Notice::SyncFailed { reason: SyncFailure::Refused(error), .. } if is_far_ahead(error) => None,
             Notice::SyncFailed { peer, reason: SyncFailure::Refused(_) | SyncFailure::TooLong(_) } => {
