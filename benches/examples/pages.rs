@@ -10,7 +10,7 @@ use std::net::TcpStream;
 use std::path::Path;
 use std::process::{Child, Command, Stdio};
 use std::sync::Arc;
-use std::sync::atomic::{AtomicBool, Ordering};
+use std::sync::mpsc::{self, RecvTimeoutError};
 use std::time::{Duration, Instant};
 
 use benches::chain::{Chain, Senders};
@@ -56,16 +56,19 @@ fn main() {
     drop(node);
 
     let node = Node::start(&program, directory.path(), &["--backend", "cpu", "--threads", "1"]);
-    let is_over = AtomicBool::new(false);
+    // A panic of the one ends the other: the channel's sender is gone then.
+    let (is_going_on, is_over) = mpsc::channel::<()>();
     std::thread::scope(|scope| {
-        scope.spawn(|| {
-            for number in (0..).take_while(|_| !is_over.load(Ordering::Relaxed)) {
-                node.send(&transaction(&chain, number), chain.network());
-                std::thread::sleep(BLOCK_PACE);
+        let (node, chain) = (&node, &chain);
+        scope.spawn(move || {
+            let mut numbers = 0..;
+            while is_over.recv_timeout(BLOCK_PACE) == Err(RecvTimeoutError::Timeout) {
+                let number = numbers.next().expect("there is no end");
+                node.send(&transaction(chain, number), chain.network());
             }
         });
         node.time_pages("four blocks a second", &paths);
-        is_over.store(true, Ordering::Relaxed);
+        drop(is_going_on);
     });
     drop(node);
 

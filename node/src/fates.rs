@@ -1,6 +1,7 @@
 //! What became of transactions that a node does not have: refused by which rule, or expired; and which others wait, and
 //! since when. The store has what waits only by its order, in which looking for one among many takes long.
-//! Invariant: it has limits, is forgotten at the node's end, and holds up nobody: the store knows all that counts.
+//! Invariant: it has limits, is forgotten at the node's end, and holds up nobody for more than a few milliseconds: the
+//! store knows all that counts.
 
 use std::collections::BTreeMap;
 use std::sync::{Arc, Mutex, MutexGuard, PoisonError};

@@ -82,12 +82,18 @@ impl State {
 /// node has noted.
 pub fn of(reader: &Reader, network: &Network, fates: Option<&Fates>, id: &TxId) -> Result<Standing> {
     let mut store = reader.snapshot()?;
-    let waiting = match fates {
-        _ if store.mined(id)?.is_some() => Vec::new(),
-        Some(fates) => fates.waiting_until(id),
-        None => query::waiting_until(&store, id)?,
-    };
-    if let Some((transaction, before)) = waiting.split_last() {
+    let mut waiting = Vec::new();
+    if store.mined(id)?.is_none() {
+        waiting = match fates {
+            Some(fates) => fates.waiting_until(id),
+            None => query::waiting_until(&store, id)?,
+        };
+        // What has been mined between the two looks is found by a third.
+        store = reader.snapshot()?;
+    }
+    if let Some((transaction, before)) = waiting.split_last()
+        && store.mined(id)?.is_none()
+    {
         return Ok(Standing {
             transaction: Some(to_raw_value(&TransactionJson::new(transaction, network))?),
             since: fates.and_then(|fates| fates.arrival(id)),
@@ -95,10 +101,6 @@ pub fn of(reader: &Reader, network: &Network, fates: Option<&Fates>, id: &TxId) 
             expires: Some(transaction.payment().timestamp.saturating_add(network.limits.window_us())),
             ..State::Pending.alone()
         });
-    }
-    if store.mined(id)?.is_none() {
-        // It may have been mined between the two looks.
-        store = reader.snapshot()?;
     }
     if let Some((transaction, height, block)) = query::find_mined(&store, id)? {
         return Ok(Standing {
@@ -143,7 +145,12 @@ fn obstacle(
 ) -> Result<String> {
     let payment = transaction.payment();
     let mut left = i128::from(store.balance(&payment.from)?.unwrap_or_default().0);
-    for other in before.iter().map(|it| it.payment()) {
+    let is_other = |it: &&Arc<Transaction>| it.id() != transaction.id();
+    for it in before.iter().filter(is_other) {
+        let other = it.payment();
+        if (other.from != payment.from && other.to != payment.from) || store.mined(&it.id())?.is_some() {
+            continue;
+        }
         let amount = i128::from(other.amount.0);
         left += if other.to == payment.from { amount } else { 0 };
         left -= if other.from == payment.from { amount } else { 0 };

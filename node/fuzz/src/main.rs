@@ -33,7 +33,7 @@ struct Args {
     /// Print the one input with this number instead of running any
     #[arg(long, requires = "seed")]
     print: Option<u64>,
-    /// Feed this file once instead, as other fuzzers do and to repeat what they find
+    /// Feed this file once instead, as other fuzzers do and to repeat a panic that they have found
     #[arg(long, value_name = "FILE", conflicts_with_all = ["print", "export"])]
     read: Option<std::path::PathBuf>,
     /// Write inputs to this directory instead of running any, for another fuzzer to begin with

@@ -69,6 +69,8 @@ def seeds_to_detect(start, settings):
         run = subprocess.run([program, str(start), str(SEEDS_MAX), *options], capture_output=True, text=True, timeout=600)
     except subprocess.TimeoutExpired:
         return SEEDS_MAX, "(endless)", "no end within 600 s"
+    if run.returncode not in (0, 1):
+        sys.exit(run.stderr)
     seen = re.search(r"^seed (\d+) failed: (\w+): (.*)$", run.stderr, re.MULTILINE)
     return (int(seen[1]) - start + 1, seen[2], seen[3]) if seen else (None, None, None)
 

@@ -17,7 +17,6 @@ use quarry_core::target::Work;
 use quarry_core::units::{Hash, Height, NodeId, Timestamp};
 
 use crate::dice::Dice;
-use crate::machine::REPLY_TIMEOUT_US;
 use crate::network::Mail;
 use crate::options::Attack;
 
@@ -132,9 +131,9 @@ impl Adversary {
         }
     }
 
-    /// How long it takes to answer: just not so long that nobody waits for it.
-    pub fn answers_after_us(&self) -> u64 {
-        if self.attack == Attack::Slow { REPLY_TIMEOUT_US * 9 / 10 } else { 0 }
+    /// Whether it takes its time, and goes on when the faults have ended.
+    pub fn is_slow(&self) -> bool {
+        self.attack == Attack::Slow
     }
 
     fn garbage(&mut self, view: &View<'_>) -> Vec<Mail> {

@@ -9,7 +9,7 @@ use quarry_core::transaction::Transaction;
 use quarry_core::units::{AccountId, Height, NodeId, TxId};
 
 use crate::counts::Counts;
-use crate::machine::{Machine, REPLY_TIMEOUT_US, utc};
+use crate::machine::{BACK_OFF_US, Machine, REPLY_TIMEOUT_US, utc};
 use crate::options::{Options, SECOND_US};
 use crate::violation::{Checker, Violation};
 use crate::world::World;
@@ -20,8 +20,6 @@ pub const IDLE_US: u64 = 30 * SECOND_US;
 const TRANSACTION_BYTES_MIN: u64 = 200;
 /// How many block times a block takes at most on the average of some, where the difficulty follows a block time.
 const LATE_BLOCK_TIMES: u64 = 20;
-/// How long a peer that could not be synced with is left alone.
-pub const BACK_OFF_US: u64 = 30 * SECOND_US;
 /// The most orphans that a node may keep.
 const ORPHANS_MAX: usize = 100;
 /// The most transactions that may wait at a node, those of abandoned blocks included.

@@ -17,6 +17,8 @@ use crate::options::{self as sim, GENESIS_US, HEAD_START_US, SECOND_US};
 
 /// How long a node waits for a reply.
 pub const REPLY_TIMEOUT_US: u64 = 10 * SECOND_US;
+/// How long it leaves a peer alone that could not be synced with.
+pub const BACK_OFF_US: u64 = 30 * SECOND_US;
 
 /// One node with its disk and its search.
 pub struct Machine {

@@ -153,8 +153,8 @@ pub enum Attack {
 }
 
 impl Attack {
-    /// All of them.
-    pub const ALL: [Self; 11] = [
+    /// All but [`Attack::Slow`], which is drawn by itself.
+    const HOSTILE: [Self; 10] = [
         Self::Blocks,
         Self::Timestamps,
         Self::Transactions,
@@ -165,7 +165,6 @@ impl Attack {
         Self::LongFork,
         Self::Selfish,
         Self::Spam,
-        Self::Slow,
     ];
 }
 
@@ -226,7 +225,7 @@ impl Options {
         // Many nodes talk much: their networks live shorter, for the processor's sake.
         let (beat, beats) = if 10 < nodes { (SECOND_US, 40) } else { (beat, dice.between(30, 150)) };
         let drawn = Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1));
-        let drawn = drawn.with_non_miners(&mut Dice::new(seed, 5));
+        let drawn = drawn.with_others(&mut Dice::new(seed, 5));
         let mut dice = Dice::new(seed, 4);
         if dice.chance(CALM_PER_MILLE) { Self::calm_gossip(&mut dice) } else { drawn }
     }
@@ -238,7 +237,7 @@ impl Options {
         let beats = 150;
         let beat = 3600 * SECOND_US * hours / beats;
         let drawn = Self::drawn(&mut dice, nodes, beat, beats).with_a_difficulty(&mut Dice::new(seed, 1));
-        drawn.with_non_miners(&mut Dice::new(seed, 5))
+        drawn.with_others(&mut Dice::new(seed, 5))
     }
 
     /// How many honest nodes there are.
@@ -308,7 +307,7 @@ impl Options {
             absence_interval_us: dice.pick(&[0, 0, 100 * beat]),
             absence_us: 100 * beat,
             membership_interval_us: dice.pick(&[0, 0, 30 * beat]),
-            adversaries: (0..adversaries).map(|_| dice.pick(&Attack::ALL)).collect(),
+            adversaries: (0..adversaries).map(|_| dice.pick(&Attack::HOSTILE)).collect(),
             attack_interval_us: dice.pick(&[beat / 2, 2 * beat, 8 * beat]) * nodes.div_ceil(5),
             attack_block_interval_us: dice.pick(&[2 * beat, 8 * beat, 30 * beat]),
             faults_us: beats * beat,
@@ -338,11 +337,17 @@ impl Options {
         if dice.chance(333) { Self { block_time_s, zeros, ..self } } else { self }
     }
 
-    /// With some that only take and pass on what others make in a fifth of all networks.
-    fn with_non_miners(self, dice: &mut Dice) -> Self {
-        let most = u64::from(self.nodes) - 1;
-        let non_miners = u16::try_from(dice.between(0, most)).expect("at most 63");
-        if dice.chance(200) { Self { non_miners, ..self } } else { self }
+    /// With some that only take and pass on what others make in a fifth of all networks of several nodes, and with a peer
+    /// that is slow in a tenth of all.
+    fn with_others(mut self, dice: &mut Dice) -> Self {
+        if 1 < self.nodes && dice.chance(200) {
+            let non_miners = dice.between(1, u64::from(self.nodes) - 1);
+            self.non_miners = u16::try_from(non_miners).expect("at most 63");
+        }
+        if dice.chance(100) {
+            self.adversaries.push(Attack::Slow);
+        }
+        self
     }
 
     /// A calm network that gossips, of so many nodes that how far news reaches is no matter of chance.

@@ -43,20 +43,16 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         world.end_mining();
     }
     let (bound_us, began_us) = (settled_within_us(world), world.now_us());
-    let is_settled = world.run_until_settled(bound_us);
-    audit(world)?;
-    check_agreement(world)?;
-    if !is_settled {
-        let text = format!("no rest within {} s after the last fault", bound_us / SECOND_US);
-        return Err(Checker::Agreement.failed(text));
-    }
+    wait_for_agreement(world, bound_us)?;
     world.counts.settled(world.now_us() - began_us);
-    // What is refused for others' sake is mined once those have expired, or expires itself.
-    let refused_until_us = world.now_us() + u64::from(world.options.window_s) * SECOND_US;
-    while world.is_kept_from_miners(false) && world.now_us() < refused_until_us {
+    // What is refused for others' sake is mined once those have expired, or expires itself; by a clock that may be behind,
+    // and when a status is due.
+    let slack_us = world.options.skew_settled_us() + 2 * world.options.status_interval_us;
+    let until_us = world.now_us() + u64::from(world.options.window_s) * SECOND_US + slack_us;
+    while world.is_kept_from_miners(false) && world.now_us() < until_us {
         world.run_for(SECOND_US);
     }
-    world.run_until_settled(bound_us);
+    wait_for_agreement(world, bound_us)?;
     // Late news of what is settled already, and a word from everybody, so that nobody seems silent.
     world.asked = Some(BTreeSet::new());
     world.run_for(IDLE_US.max(2 * world.options.status_interval_us));
@@ -73,6 +69,17 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
     check_blocks(world)?;
     check_agreement(world)?;
     audit(world)
+}
+
+fn wait_for_agreement(world: &mut World, bound_us: u64) -> Result<(), Violation> {
+    let is_settled = world.run_until_settled(bound_us);
+    audit(world)?;
+    check_agreement(world)?;
+    if is_settled {
+        return Ok(());
+    }
+    let text = format!("no rest within {} s after the last fault", bound_us / SECOND_US);
+    Err(Checker::Agreement.failed(text))
 }
 
 fn audit(world: &World) -> Result<(), Violation> {

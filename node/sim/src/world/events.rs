@@ -11,12 +11,15 @@ use quarry_core::target::Bits;
 use quarry_core::units::NodeId;
 
 use super::{Doing, Doom, Entry, World};
-use crate::checkers::BACK_OFF_US;
 use crate::counts::message_kind;
 use crate::difficulty;
-use crate::machine::{Input, Process, Search};
+use crate::machine::{BACK_OFF_US, Input, Process, Search};
 use crate::network::Mail;
 use crate::violation::Checker;
+
+/// How many times easier than the tip a block with an unknown parent may be, as a power of two: the rule's limit, said
+/// once more.
+const ORPHAN_EASIER_LOG2_MAX: u32 = 6;
 
 /// Longer than any run.
 const NEVER_US: u64 = 1 << 50;
@@ -264,7 +267,7 @@ impl World {
             Notice::BlockRefused { error: BlockError::TooLittleWork(works), .. } if works.0 < works.1 => None,
             Notice::BlockRefused {
                 error: BlockError::Header(HeaderError::TooEasy { bits, tip }), ..
-            } if difficulty::work(bits.0) < difficulty::work(tip.0) => None,
+            } if difficulty::work(bits.0) << ORPHAN_EASIER_LOG2_MAX <= difficulty::work(tip.0) => None,
             Notice::BlockRefused { from, .. } => Some(*from),
             Notice::SyncFailed { reason: SyncFailure::Refused(error), .. } if is_far_ahead(error) => None,
             Notice::SyncFailed { peer, reason: SyncFailure::Refused(_) | SyncFailure::TooLong(_) } => {
@@ -278,8 +281,8 @@ impl World {
         }
     }
 
-    /// A listed peer with which a sync has failed is left alone for a while, so that none makes a node busy. One whose
-    /// chain was no better perhaps was ahead when it said so. Nothing is kept of who leaves the list.
+    /// A listed peer with which a sync has failed is left alone for a while, so that none makes a node busy. Not one whose
+    /// chain was no better: perhaps it was when it said so. Nothing is kept of who leaves the list.
     fn check_patience(&mut self, index: usize, notice: &Notice) {
         let now_us = self.now_us;
         match notice {
@@ -289,7 +292,7 @@ impl World {
             Notice::SyncFailed { peer, .. } => {
                 if let Some(until_us) = self.left_alone_until_us.get_mut(&(index, *peer)) {
                     // What is said now was stepped through before the commit.
-                    *until_us = now_us + BACK_OFF_US - self.options.commit_max_us;
+                    *until_us = (now_us + BACK_OFF_US).saturating_sub(self.options.commit_max_us);
                 }
             }
             Notice::SyncStarted(peer) => {

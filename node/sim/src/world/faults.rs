@@ -10,7 +10,7 @@ use quarry_core::units::{NodeId, TxId};
 use super::{Doing, Doom, Fault, Faults, World};
 use crate::adversary::{Adversary, View};
 use crate::dice::Dice;
-use crate::machine::{Input, utc};
+use crate::machine::{Input, REPLY_TIMEOUT_US, utc};
 use crate::network::{Cut, Mail};
 use crate::options::{Options, SECOND_US};
 
@@ -209,34 +209,38 @@ impl World {
     /// A hostile node does something on its own.
     pub(super) fn attack(&mut self, index: usize, has_block: bool) {
         self.counts.count("attacks");
-        self.with_adversary(
-            index,
-            |adversary, view| {
-                if has_block { adversary.find(view) } else { adversary.act(view) }
-            },
-        );
+        let act = |adversary: &mut Adversary, view: &View<'_>| {
+            if has_block { adversary.find(view) } else { adversary.act(view) }
+        };
+        for mail in self.with_adversary(index, act) {
+            self.send(mail);
+        }
     }
 
     /// A hostile node gets a message.
     pub(super) fn hear(&mut self, index: usize, mail: &Mail) {
-        // Who is slow is so for good.
-        if self.faults.are_on || self.adversaries[index].answers_after_us() != 0 {
-            self.with_adversary(index, |adversary, view| adversary.hear(view, mail));
+        let is_slow = self.adversaries[index].is_slow();
+        // So long that the answer just comes in time.
+        let in_time_us = REPLY_TIMEOUT_US.saturating_sub(2 * self.options.hop_us() + SECOND_US);
+        let time_us = self.now_us + if is_slow { in_time_us } else { 0 };
+        if self.faults.are_on || is_slow {
+            for mail in self.with_adversary(index, |adversary, view| adversary.hear(view, mail)) {
+                self.plan(time_us, Doing::Post(mail));
+            }
         }
     }
 
-    fn with_adversary(&mut self, index: usize, act: impl FnOnce(&mut Adversary, &View<'_>) -> Vec<Mail>) {
+    fn with_adversary(
+        &mut self,
+        index: usize,
+        act: impl FnOnce(&mut Adversary, &View<'_>) -> Vec<Mail>,
+    ) -> Vec<Mail> {
         let victims = self.machines.len() as u64;
         let victim = usize::try_from(self.faults.attacks.below(victims)).expect("an index");
         let store = self.machines[victim].disk.read();
         let (now, ahead_max_us) = (utc(self.now_us, 0), self.options.ahead_max_us());
         let view = View { store: &store, now, ahead_max_us, nodes: self.options.nodes };
-        let mails = act(&mut self.adversaries[index], &view);
-        drop(store);
-        let time_us = self.now_us + self.adversaries[index].answers_after_us();
-        for mail in mails {
-            self.plan(time_us, Doing::Post(mail));
-        }
+        act(&mut self.adversaries[index], &view)
     }
 
     fn doom(&mut self, index: usize) {
