@@ -18,6 +18,8 @@ use crate::world::World;
 pub const IDLE_US: u64 = 30 * SECOND_US;
 /// The least that a transaction takes in a message.
 const TRANSACTION_BYTES_MIN: u64 = 200;
+/// After how long what waits is told again at the latest, as others may put it off.
+const RELAY_AGAIN_MAX_US: u64 = 240 * SECOND_US;
 /// How many block times a block takes at most on the average of some, where the difficulty follows a block time.
 const LATE_BLOCK_TIMES: u64 = 20;
 /// The most orphans that a node may keep.
@@ -41,6 +43,13 @@ pub fn settled_within_us(world: &World) -> u64 {
     // What a flood has left is worked off in at most twice its time: a network at rest needs less than half of it.
     let backlog_us = 2 * messages * options.event_us();
     600 * SECOND_US + backlog_us + (20 + 2 * blocks) * block_us + 4 * options.status_interval_us + ahead_us
+}
+
+/// How long it may take until what waits somewhere waits at all that mine. Where a node gossips, each round tells a few at
+/// random, so that in a few rounds one may be missed.
+pub fn told_within_us(world: &World) -> u64 {
+    let rounds = if world.options.gossips() { 20 } else { 3 };
+    rounds * RELAY_AGAIN_MAX_US
 }
 
 /// The chain on a disk keeps the rules, and what the disk says of it is what a plain replay says.

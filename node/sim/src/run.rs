@@ -5,7 +5,7 @@ use std::panic::{AssertUnwindSafe, catch_unwind};
 
 use crate::checkers::{
     IDLE_US, Resting, check_agreement, check_bounds, check_conservation, check_durability, check_idle,
-    check_ledger, claims_end_within_us, has_claims, settled_within_us,
+    check_ledger, claims_end_within_us, has_claims, settled_within_us, told_within_us,
 };
 use crate::counts::Counts;
 use crate::options::{Options, SECOND_US};
@@ -45,6 +45,7 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
     let (bound_us, began_us) = (settled_within_us(world), world.now_us());
     wait_for_agreement(world, bound_us)?;
     world.counts.settled(world.now_us() - began_us);
+    wait_for_miners(world)?;
     // What is refused for others' sake is mined once those have expired, or expires itself; by a clock that may be behind,
     // and when a status is due.
     let slack_us = world.options.skew_settled_us() + 2 * world.options.status_interval_us;
@@ -53,6 +54,11 @@ pub fn settle(world: &mut World) -> Result<(), Violation> {
         world.run_for(SECOND_US);
     }
     wait_for_agreement(world, bound_us)?;
+    // What has been mined may let something else be paid.
+    while world.is_kept_from_miners(true) {
+        wait_for_miners(world)?;
+        wait_for_agreement(world, bound_us)?;
+    }
     // Late news of what is settled already, and a word from everybody, so that nobody seems silent.
     world.asked = Some(BTreeSet::new());
     world.run_for(IDLE_US.max(2 * world.options.status_interval_us));
@@ -80,6 +86,21 @@ fn wait_for_agreement(world: &mut World, bound_us: u64) -> Result<(), Violation>
     }
     let text = format!("no rest within {} s after the last fault", bound_us / SECOND_US);
     Err(Checker::Agreement.failed(text))
+}
+
+/// What waits at nodes that do not mine comes to those that do.
+fn wait_for_miners(world: &mut World) -> Result<(), Violation> {
+    let within_us = told_within_us(world);
+    let until_us = world.now_us() + within_us;
+    while world.is_kept_from_miners(true) && world.now_us() < until_us && world.violation.is_none() {
+        world.run_for(SECOND_US);
+    }
+    if world.is_kept_from_miners(true) {
+        let text =
+            format!("something waits that has not come to all miners within {} s", within_us / SECOND_US);
+        return Err(Checker::Agreement.failed(text));
+    }
+    Ok(())
 }
 
 fn audit(world: &World) -> Result<(), Violation> {

@@ -332,7 +332,7 @@ impl World {
         };
         let are_idle =
             self.machines.iter().all(|it| it.process.as_ref().is_some_and(|process| is_idle(it, process)));
-        are_idle && self.tips().len() == 1 && !self.is_kept_from_miners(true)
+        are_idle && self.tips().len() == 1
     }
 
     /// Whether something waits at a node that does not mine and could be mined if all that do had it; where only that

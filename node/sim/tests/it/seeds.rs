@@ -124,6 +124,13 @@ fn seven_rounds_and_a_reply_are_rest() {
     check(std::iter::once(among_themselves(601_446)));
 }
 
+/// Where four nodes gossip and one mines, each that has a transaction tells two at random; it may take ten minutes to come
+/// to the one that mines.
+#[test]
+fn what_waits_comes_to_the_only_miner_in_time() {
+    check(std::iter::once((90_143_811, Options::from_seed(90_143_811))));
+}
+
 #[test]
 fn a_seed_tells_everything() {
     let history = |seed: u64| {
