@@ -145,6 +145,7 @@ fn obstacle(
 ) -> Result<String> {
     let payment = transaction.payment();
     let mut left = i128::from(store.balance(&payment.from)?.unwrap_or_default().0);
+    // Memory may still have what has just been mined, or this one's earlier place.
     let is_other = |it: &&Arc<Transaction>| it.id() != transaction.id();
     for it in before.iter().filter(is_other) {
         let other = it.payment();
@@ -201,6 +202,8 @@ mod tests {
         let reason = |number: usize| {
             let standing = of(&reader, &network, Some(&fates), &waiting[number].id()).unwrap();
             assert_eq!((standing.state, standing.since), (State::Pending, None));
+            let stored = of(&reader, &network, None, &waiting[number].id()).unwrap();
+            assert_eq!(standing.reason, stored.reason, "memory and store agree");
             assert_eq!(standing.expires, Some(timestamp.saturating_add(network.limits.window_us())));
             standing.reason.unwrap()
         };

@@ -4,9 +4,9 @@
     node/sim/mutations/run.py [NAME...]
 
 The copy in target/mutations is of the last commit; the tree itself is neither read nor touched. For each bug, runs
-begin at several seeds, with the settings that the bug's entry names, if any; the table on standard output names the checker
-that saw it first and the median of the seeds it took. The log on standard error says what was seen in words. The exit
-status is 1 if a bug was not seen, or could not be put in or built; those after it are run all the same.
+begin at several seeds, with the settings that the bug's entry names, if any. The table on standard output names the
+checker that saw it first and the median of the seeds it took; the log on standard error says what was seen in words.
+The exit status is 1 if a bug was not seen, or could not be put in or built; those after it are run all the same.
 """
 import collections
 import io
